@@ -1,0 +1,278 @@
+//! The only file that names pyo3: bytes in, bytes out, all work without the GIL, no panic across.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use crate::error::Error;
+use crate::fold::Selection;
+use crate::limits;
+use crate::profiles;
+use crate::refusal::{Reason, Repair};
+use crate::summary;
+
+pyo3::import_exception!(otelprof.errors, InvalidRequestError);
+pyo3::import_exception!(otelprof.errors, RequestTooLargeError);
+pyo3::import_exception!(otelprof.errors, UnsupportedEncodingError);
+
+/// An attribute's value is read by recursion; so deep it may go at the most.
+const ATTRIBUTE_DEPTH_CEILING: usize = 64;
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Malformed { .. } | Error::Corrupt { .. } => InvalidRequestError::new_err(message),
+            Error::UnsupportedCompression(_) => UnsupportedEncodingError::new_err(message),
+            Error::BodyTooLarge { .. } | Error::TooMany { .. } => RequestTooLargeError::new_err(message),
+        }
+    }
+}
+
+/// The one doorway: work without the GIL; a panic becomes a RuntimeError, which callers treat as a bug.
+fn work<T: Send>(py: Python<'_>, job: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(job)));
+    outcome.map_err(|_| PyRuntimeError::new_err("bug in otelprof's core: it panicked; see the log above"))
+}
+
+/// What one request may hold.
+#[pyclass(frozen, module = "otelprof._core")]
+#[derive(Clone, Copy)]
+struct Limits(limits::Limits);
+
+#[pymethods]
+impl Limits {
+    #[new]
+    #[pyo3(signature = (
+        *, max_body_bytes = 16_777_216, max_profiles = 10_000, max_table_entries = 1_000_000, max_stack_depth = 4096,
+        max_attributes = 256, max_attribute_depth = 16
+    ))]
+    fn new(
+        max_body_bytes: usize,
+        max_profiles: usize,
+        max_table_entries: usize,
+        max_stack_depth: usize,
+        max_attributes: usize,
+        max_attribute_depth: usize,
+    ) -> PyResult<Self> {
+        for (name, value, ceiling) in [
+            ("max_body_bytes", max_body_bytes, limits::MAX_BODY_BYTES),
+            ("max_profiles", max_profiles, i32::MAX as usize),
+            ("max_table_entries", max_table_entries, i32::MAX as usize),
+            ("max_stack_depth", max_stack_depth, i32::MAX as usize),
+            ("max_attributes", max_attributes, i32::MAX as usize),
+            ("max_attribute_depth", max_attribute_depth, ATTRIBUTE_DEPTH_CEILING),
+        ] {
+            if value == 0 || value > ceiling {
+                return Err(PyValueError::new_err(format!("{name} is {value}; 1 to {ceiling} is allowed")));
+            }
+        }
+        Ok(Self(limits::Limits {
+            max_body_bytes,
+            max_profiles,
+            max_table_entries,
+            max_stack_depth,
+            max_attributes,
+            max_attribute_depth,
+        }))
+    }
+
+    #[getter]
+    fn max_body_bytes(&self) -> usize {
+        self.0.max_body_bytes
+    }
+
+    #[getter]
+    fn max_profiles(&self) -> usize {
+        self.0.max_profiles
+    }
+
+    #[getter]
+    fn max_table_entries(&self) -> usize {
+        self.0.max_table_entries
+    }
+
+    #[getter]
+    fn max_stack_depth(&self) -> usize {
+        self.0.max_stack_depth
+    }
+
+    #[getter]
+    fn max_attributes(&self) -> usize {
+        self.0.max_attributes
+    }
+
+    #[getter]
+    fn max_attribute_depth(&self) -> usize {
+        self.0.max_attribute_depth
+    }
+}
+
+/// Profiles of one request that were refused for one reason.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+struct Rejection {
+    reason: &'static str,
+    message: String,
+    profile_count: u64,
+    sample_count: u64,
+}
+
+/// What a request holds for one service and one sample type.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+struct SummaryRow {
+    service: String,
+    sample_type: String,
+    unit: String,
+    profile_count: u64,
+    sample_count: u64,
+    linked_sample_count: u64,
+    value: i128,
+    linked_value: i128,
+}
+
+impl From<summary::Row> for SummaryRow {
+    fn from(row: summary::Row) -> Self {
+        let summary::Row {
+            service,
+            sample_type,
+            unit,
+            profile_count,
+            sample_count,
+            linked_sample_count,
+            value,
+            linked_value,
+        } = row;
+        Self { service, sample_type, unit, profile_count, sample_count, linked_sample_count, value, linked_value }
+    }
+}
+
+/// A decoded and validated request: frozen, cheap to share.
+#[pyclass(frozen, module = "otelprof._core")]
+struct Profiles {
+    inner: Arc<profiles::Profiles>,
+    summary: OnceLock<Py<PyTuple>>,
+}
+
+#[pymethods]
+impl Profiles {
+    #[staticmethod]
+    #[pyo3(signature = (body, limits = None))]
+    fn decode(py: Python<'_>, body: PyBackedBytes, limits: Option<&Limits>) -> PyResult<Self> {
+        let limits = limits.map_or_else(limits::Limits::default, |limits| limits.0);
+        let body = Bytes::from_owner(body);
+        let inner = work(py, move || profiles::Profiles::decode(body, &limits))??;
+        Ok(Self { inner: Arc::new(inner), summary: OnceLock::new() })
+    }
+
+    fn to_otlp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let (bytes, _) = work(py, || self.inner.to_otlp())?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn to_proto<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = self.to_otlp(py)?;
+        py.import("opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2")?
+            .getattr("ExportProfilesServiceRequest")?
+            .call_method1("FromString", (bytes,))
+    }
+
+    #[pyo3(signature = (*, service = None, sample_type = None))]
+    fn fold(&self, py: Python<'_>, service: Option<&str>, sample_type: Option<&str>) -> PyResult<Vec<(String, i128)>> {
+        work(py, || self.inner.fold(Selection { service, sample_type }))
+    }
+
+    #[pyo3(signature = (count, *, service = None, sample_type = None))]
+    fn top_functions(
+        &self,
+        py: Python<'_>,
+        count: usize,
+        service: Option<&str>,
+        sample_type: Option<&str>,
+    ) -> PyResult<Vec<(String, i128, i128)>> {
+        work(py, || self.inner.top_functions(count, Selection { service, sample_type }))
+    }
+
+    #[getter]
+    fn summary<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        if let Some(summary) = self.summary.get() {
+            return Ok(summary.bind(py).clone());
+        }
+        let rows = work(py, || self.inner.summary())?;
+        let rows = rows.into_iter().map(|row| Py::new(py, SummaryRow::from(row)));
+        let summary = PyTuple::new(py, rows.collect::<PyResult<Vec<_>>>()?)?;
+        Ok(self.summary.get_or_init(|| summary.unbind()).bind(py).clone())
+    }
+
+    #[getter]
+    fn rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let rejections = self.inner.rejections.iter().map(|rejection| {
+            Py::new(
+                py,
+                Rejection {
+                    reason: rejection.fault.reason.label(),
+                    message: rejection.fault.message.clone(),
+                    profile_count: rejection.profile_count,
+                    sample_count: rejection.sample_count,
+                },
+            )
+        });
+        PyTuple::new(py, rejections.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    #[getter]
+    fn repairs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let repairs = PyDict::new(py);
+        for (repair, count) in self.inner.repairs.made() {
+            repairs.set_item(repair.label(), count)?;
+        }
+        Ok(repairs)
+    }
+
+    #[getter]
+    fn profile_count(&self) -> usize {
+        self.inner.profile_count()
+    }
+
+    #[getter]
+    fn sample_count(&self) -> usize {
+        self.inner.samples.len()
+    }
+
+    #[getter]
+    fn body_bytes(&self) -> usize {
+        self.inner.body.len()
+    }
+
+    #[getter]
+    fn memory_bytes(&self) -> usize {
+        self.inner.memory_bytes()
+    }
+
+    #[getter]
+    fn unknown_fields_dropped(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(work(py, || self.inner.to_otlp())?.1)
+    }
+
+    fn __repr__(&self) -> String {
+        let (profiles, samples) = (self.inner.profile_count(), self.inner.samples.len());
+        format!("<Profiles: {profiles} profiles, {samples} samples, {} bytes>", self.inner.body.len())
+    }
+}
+
+/// The module `otelprof._core`.
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add_class::<Limits>()?;
+    module.add_class::<Profiles>()?;
+    module.add_class::<Rejection>()?;
+    module.add_class::<SummaryRow>()?;
+    module.add("REJECTION_REASONS", PyTuple::new(py, Reason::ALL.map(Reason::label))?)?;
+    module.add("REPAIRS", PyTuple::new(py, Repair::ALL.map(Repair::label))?)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))
+}

@@ -1,0 +1,163 @@
+//! Columns: rows of lists, and the Samples of a request.
+
+use std::ops::Range;
+
+/// A list for each row, in one allocation: row `i` ends where `ends[i]` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ragged<T> {
+    /// All items, row after row.
+    pub items: Vec<T>,
+    ends: Vec<u32>,
+}
+
+impl<T> Ragged<T> {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// End the present row: it holds what was appended to `items` since the last one ended.
+    pub fn end_row(&mut self) {
+        self.ends.push(self.items.len() as u32);
+    }
+
+    /// Where a row's items stand.
+    #[inline]
+    pub fn range(&self, row: usize) -> Range<usize> {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
+        start..self.ends[row] as usize
+    }
+
+    /// The items of a row.
+    #[inline]
+    pub fn row(&self, row: usize) -> &[T] {
+        &self.items[self.range(row)]
+    }
+
+    /// Every row in order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[T]> {
+        (0..self.len()).map(|row| self.row(row))
+    }
+
+    /// The items of the rows from `row` on.
+    pub fn items_from(&self, row: usize) -> &[T] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
+        &self.items[start..]
+    }
+
+    /// Forget the rows from `rows` on, and items of a row that was not ended.
+    pub fn truncate(&mut self, rows: usize) {
+        self.ends.truncate(rows);
+        self.items.truncate(self.ends.last().map_or(0, |&end| end as usize));
+    }
+
+    /// Bytes on the heap.
+    pub fn memory_bytes(&self) -> usize {
+        self.items.capacity() * size_of::<T>() + self.ends.capacity() * size_of::<u32>()
+    }
+}
+
+/// The Samples of all Profiles of a request, as columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// `stack_index`
+    pub stack: Vec<u32>,
+    /// `link_index`
+    pub link: Vec<u32>,
+    /// `attribute_indices`
+    pub attributes: Ragged<u32>,
+    /// `values`
+    pub values: Ragged<i64>,
+    /// `timestamps_unix_nano`
+    pub timestamps: Ragged<u64>,
+}
+
+/// One Sample on its own: for the rare Profile that has to be rearranged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// `stack_index`
+    pub stack: u32,
+    /// `link_index`
+    pub link: u32,
+    /// `attribute_indices`
+    pub attributes: Vec<u32>,
+    /// `values`
+    pub values: Vec<i64>,
+    /// `timestamps_unix_nano`
+    pub timestamps: Vec<u64>,
+}
+
+impl Samples {
+    /// The number of Samples.
+    pub fn len(&self) -> usize {
+        self.stack.len()
+    }
+
+    /// Whether there is no Sample.
+    pub fn is_empty(&self) -> bool {
+        self.stack.is_empty()
+    }
+
+    /// Append a Sample.
+    pub fn push(&mut self, sample: Sample) {
+        self.attributes.items.extend(sample.attributes);
+        self.values.items.extend(sample.values);
+        self.timestamps.items.extend(sample.timestamps);
+        self.end_row(sample.stack, sample.link);
+    }
+
+    /// End the present Sample: its lists are what was appended to the three ragged columns.
+    pub fn end_row(&mut self, stack: u32, link: u32) {
+        self.stack.push(stack);
+        self.link.push(link);
+        self.attributes.end_row();
+        self.values.end_row();
+        self.timestamps.end_row();
+    }
+
+    /// Take out the Samples from `row` on.
+    pub fn take_from(&mut self, row: usize) -> Vec<Sample> {
+        let taken = (row..self.len())
+            .map(|i| Sample {
+                stack: self.stack[i],
+                link: self.link[i],
+                attributes: self.attributes.row(i).to_vec(),
+                values: self.values.row(i).to_vec(),
+                timestamps: self.timestamps.row(i).to_vec(),
+            })
+            .collect();
+        self.truncate(row);
+        taken
+    }
+
+    /// Forget the Samples from `rows` on.
+    pub fn truncate(&mut self, rows: usize) {
+        self.stack.truncate(rows);
+        self.link.truncate(rows);
+        self.attributes.truncate(rows);
+        self.values.truncate(rows);
+        self.timestamps.truncate(rows);
+    }
+
+    /// What a Sample stands for: the sum of its values, or 1 for each timestamp when it has none.
+    #[inline]
+    pub fn total(&self, row: usize) -> i128 {
+        match self.values.row(row) {
+            [] => self.timestamps.range(row).len() as i128,
+            values => values.iter().map(|&value| i128::from(value)).sum(),
+        }
+    }
+
+    /// Bytes on the heap.
+    pub fn memory_bytes(&self) -> usize {
+        (self.stack.capacity() + self.link.capacity()) * size_of::<u32>()
+            + self.attributes.memory_bytes()
+            + self.values.memory_bytes()
+            + self.timestamps.memory_bytes()
+    }
+}

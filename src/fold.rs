@@ -1,0 +1,124 @@
+//! Stacks as text: folded (`root;...;leaf`), and functions with their self and total values.
+
+use std::borrow::Cow;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::profiles::Profiles;
+
+/// Which Profiles to look at; `None` takes all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection<'a> {
+    /// `service.name`
+    pub service: Option<&'a str>,
+    /// name of the sample type
+    pub sample_type: Option<&'a str>,
+}
+
+/// What stands for a stack without any frame.
+const NO_STACK: &str = "(no stack)";
+
+impl Profiles {
+    /// What the Samples of the selected Profiles stand for, by stack; stacks that stand for nothing are left out.
+    fn stack_totals(&self, selection: Selection<'_>) -> Vec<(usize, i128)> {
+        let mut totals: Vec<Option<i128>> = vec![None; self.dictionary.stacks.len()];
+        for (group, _, profile) in self.iter() {
+            let service_matches = selection.service.is_none_or(|name| name.as_bytes() == self.service(group));
+            let type_matches = selection.sample_type.is_none_or(|name| name.as_bytes() == self.sample_type(profile).0);
+            if service_matches && type_matches {
+                for row in profile.rows.clone() {
+                    *totals[self.samples.stack[row] as usize].get_or_insert(0) += self.samples.total(row);
+                }
+            }
+        }
+        totals.into_iter().enumerate().filter_map(|(stack, total)| total.map(|total| (stack, total))).collect()
+    }
+
+    /// The names of a Location's frames, outermost caller first.
+    fn frames(&self, location: u32) -> Vec<Cow<'_, str>> {
+        let location = location as usize;
+        let lines = self.dictionary.locations.lines.row(location);
+        if lines.is_empty() {
+            return vec![self.native_frame(location).into()];
+        }
+        let name = |function: u32| {
+            let function = &self.dictionary.functions[function as usize];
+            let names = [function.name, function.system_name].map(|index| self.string(index));
+            match names.into_iter().find(|name| !name.is_empty()) {
+                Some(name) => frame_name(name),
+                None => self.native_frame(location).into(),
+            }
+        };
+        lines.iter().rev().map(|line| name(line.function)).collect()
+    }
+
+    /// A frame without a function: `library.so+0xaddress`, or the address alone.
+    fn native_frame(&self, location: usize) -> String {
+        let locations = &self.dictionary.locations;
+        let mapping = &self.dictionary.mappings[locations.mapping[location] as usize];
+        let address = locations.address[location];
+        let file = frame_name(self.string(mapping.filename));
+        match file.rsplit('/').next() {
+            Some(base) if !base.is_empty() => format!("{base}+{address:#x}"),
+            _ => format!("{address:#x}"),
+        }
+    }
+
+    /// The frames of a stack, root first.
+    fn stack_frames<'a>(&self, stack: usize, names: &'a [Vec<Cow<'_, str>>]) -> Vec<&'a str> {
+        let locations = self.dictionary.stacks.row(stack).iter().rev();
+        let frames: Vec<&str> = locations.flat_map(|&location| &names[location as usize]).map(AsRef::as_ref).collect();
+        if frames.is_empty() { vec![NO_STACK] } else { frames }
+    }
+
+    fn all_frames(&self) -> Vec<Vec<Cow<'_, str>>> {
+        (0..self.dictionary.locations.mapping.len() as u32).map(|location| self.frames(location)).collect()
+    }
+
+    /// Stacks as `root;...;leaf` with their sums, largest first; ties by stack.
+    pub fn fold(&self, selection: Selection<'_>) -> Vec<(String, i128)> {
+        let names = self.all_frames();
+        let mut folded: FxHashMap<String, i128> = FxHashMap::default();
+        for (stack, total) in self.stack_totals(selection) {
+            *folded.entry(self.stack_frames(stack, &names).join(";")).or_default() += total;
+        }
+        let mut folded: Vec<_> = folded.into_iter().collect();
+        folded.sort_unstable_by(|(a_stack, a), (b_stack, b)| b.cmp(a).then_with(|| a_stack.cmp(b_stack)));
+        folded
+    }
+
+    /// Functions as (name, self value, total value), largest self value first; ties by name.
+    pub fn top_functions(&self, count: usize, selection: Selection<'_>) -> Vec<(String, i128, i128)> {
+        let names = self.all_frames();
+        let mut functions: FxHashMap<&str, (i128, i128)> = FxHashMap::default();
+        let mut seen = FxHashSet::default();
+        for (stack, total) in self.stack_totals(selection) {
+            let frames = self.stack_frames(stack, &names);
+            if let Some(leaf) = frames.last() {
+                functions.entry(leaf).or_default().0 += total;
+            }
+            seen.clear();
+            // Recursion does not count a function's total twice.
+            for frame in frames.into_iter().filter(|frame| seen.insert(*frame)) {
+                functions.entry(frame).or_default().1 += total;
+            }
+        }
+        let mut top: Vec<_> = functions.into_iter().collect();
+        top.sort_unstable_by(|(a_name, a), (b_name, b)| b.0.cmp(&a.0).then_with(|| a_name.cmp(b_name)));
+        top.into_iter().take(count).map(|(name, (own, total))| (name.to_owned(), own, total)).collect()
+    }
+}
+
+/// A name as one frame of a folded stack: hostile text, so neither the separator nor a control character stays.
+fn frame_name(bytes: &[u8]) -> Cow<'_, str> {
+    let name = String::from_utf8_lossy(bytes);
+    if !name.contains(|c: char| c == ';' || c.is_ascii_control()) {
+        return name;
+    }
+    let clean = |c: char| match c {
+        ';' => ':',
+        c if c.is_ascii_control() => ' ',
+        c => c,
+    };
+    name.chars().map(clean).collect::<String>().into()
+}

@@ -1,0 +1,32 @@
+//! The per-sample core of otelprof. The modules stand in the order of the data:
+//!
+//! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
+//! → `profiles` → `collect` → `encode` → bytes; beside it `summary` and `fold`. `boundary` alone speaks Python.
+
+pub mod error;
+pub mod limits;
+
+pub mod inflate;
+pub mod wire;
+
+pub mod columns;
+pub mod refusal;
+pub mod value;
+
+pub mod dictionary;
+pub mod validate;
+
+pub mod decode;
+pub mod normalise;
+pub mod profile_id;
+
+pub mod profiles;
+
+pub mod collect;
+pub mod encode;
+
+pub mod fold;
+pub mod summary;
+
+#[cfg(feature = "python")]
+mod boundary;

@@ -1,0 +1,282 @@
+//! The wire is hostile: every index is checked at both ends, and what is wrong with an entry refuses the Profiles
+//! that reach it, no others.
+//!
+//! Columns are checked as a whole first (an int32 as its bits is out of range exactly when it is not below the
+//! table's length, so one maximum decides); only when that fails is the culprit looked for.
+
+use std::fmt::Display;
+use std::ops::Range;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::columns::Samples;
+use crate::dictionary::{Attribute, Dictionary, DictionaryFaults, Faults, Function, Link, Mapping};
+use crate::limits::Limits;
+use crate::refusal::{Checked, Fault, Reason};
+use crate::value::{KeyValue, check_references};
+
+/// What an index points into.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    table: &'static str,
+    len: usize,
+    faults: &'a Faults,
+}
+
+impl Target<'_> {
+    /// Whether every index is in range and no entry of the table has a fault.
+    fn accepts_all(&self, indices: &[u32]) -> bool {
+        self.faults.is_empty() && (indices.iter().fold(0, |max, &i| max.max(i)) as usize) < self.len
+    }
+
+    fn check(&self, owner: impl Display, field: &str, index: u32) -> Checked {
+        if index as usize >= self.len {
+            return Err(Fault::index(owner, field, index, self.table, self.len));
+        }
+        match self.faults.get(&index) {
+            Some(fault) => Err(fault.reached_from(format_args!("{owner}.{field}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Holds everything that refers to the dictionary against it.
+pub struct Validator<'a> {
+    body: &'a [u8],
+    limits: &'a Limits,
+    dictionary: &'a Dictionary,
+    faults: DictionaryFaults,
+    /// For each attribute, the first string-table index that holds the bytes of its key.
+    keys: Vec<u32>,
+}
+
+impl<'a> Validator<'a> {
+    /// Check the dictionary's own entries; `faults` are those met while it was read.
+    pub fn new(body: &'a [u8], limits: &'a Limits, dictionary: &'a Dictionary, faults: DictionaryFaults) -> Self {
+        let mut validator = Self { body, limits, dictionary, faults, keys: vec![] };
+        validator.keys = validator.attribute_keys();
+        validator.check_zero_entries();
+        // In the order of what refers to what, so that a fault travels up.
+        validator.faults.attributes.extend(validator.bad_attributes());
+        validator.faults.functions.extend(validator.bad_functions());
+        validator.faults.mappings.extend(validator.bad_mappings());
+        validator.faults.locations.extend(validator.bad_locations());
+        validator.faults.stacks.extend(validator.bad_stacks());
+        validator
+    }
+
+    fn strings(&self) -> Target<'_> {
+        Target { table: "string_table", len: self.dictionary.strings.len(), faults: &self.faults.strings }
+    }
+
+    fn attributes(&self) -> Target<'_> {
+        Target { table: "attribute_table", len: self.dictionary.attributes.len(), faults: &self.faults.attributes }
+    }
+
+    fn functions(&self) -> Target<'_> {
+        Target { table: "function_table", len: self.dictionary.functions.len(), faults: &self.faults.functions }
+    }
+
+    fn mappings(&self) -> Target<'_> {
+        Target { table: "mapping_table", len: self.dictionary.mappings.len(), faults: &self.faults.mappings }
+    }
+
+    fn locations(&self) -> Target<'_> {
+        let len = self.dictionary.locations.mapping.len();
+        Target { table: "location_table", len, faults: &self.faults.locations }
+    }
+
+    fn links(&self) -> Target<'_> {
+        Target { table: "link_table", len: self.dictionary.links.len(), faults: &self.faults.links }
+    }
+
+    fn stacks(&self) -> Target<'_> {
+        Target { table: "stack_table", len: self.dictionary.stacks.len(), faults: &self.faults.stacks }
+    }
+
+    fn attribute_keys(&self) -> Vec<u32> {
+        let mut first: FxHashMap<&[u8], u32> = FxHashMap::default();
+        let key = |attribute: &Attribute| match self.dictionary.strings.get(attribute.key as usize) {
+            Some(span) => *first.entry(span.of(self.body)).or_insert(attribute.key),
+            None => attribute.key,
+        };
+        self.dictionary.attributes.iter().map(key).collect()
+    }
+
+    /// Index 0 means "not set", so an entry 0 that is something can only be misunderstood.
+    fn check_zero_entries(&mut self) {
+        let d = self.dictionary;
+        let locations = &d.locations;
+        let location_is_zero = locations.mapping[0] == 0
+            && locations.address[0] == 0
+            && locations.lines.row(0).is_empty()
+            && locations.attributes.row(0).is_empty();
+        let mapping_is_zero = d.mappings[0] == Mapping::default() && d.mapping_attributes.row(0).is_empty();
+        let link_is_zero = d.links[0] == Link::default() && !self.faults.links.contains_key(&0);
+        let faults = &mut self.faults;
+        for (table, is_zero, faults) in [
+            ("mapping_table", mapping_is_zero, &mut faults.mappings),
+            ("location_table", location_is_zero, &mut faults.locations),
+            ("function_table", d.functions[0] == Function::default(), &mut faults.functions),
+            ("link_table", link_is_zero, &mut faults.links),
+            ("string_table", d.strings[0].len == 0, &mut faults.strings),
+            ("attribute_table", d.attributes[0] == Attribute::default(), &mut faults.attributes),
+            ("stack_table", d.stacks.row(0).is_empty(), &mut faults.stacks),
+        ] {
+            if !is_zero {
+                let message = format!("{table}[0] is not the zero value, and 0 means \"not set\"");
+                faults.insert(0, Fault::new(Reason::ZeroEntry, message));
+            }
+        }
+    }
+
+    fn bad_attributes(&self) -> Vec<(u32, Fault)> {
+        let strings = self.strings();
+        bad_entries(self.dictionary.attributes.iter(), &self.faults.attributes, |index, attribute| {
+            let owner = Indexed("attribute_table", index);
+            strings.check(owner, "key_strindex", attribute.key)?;
+            strings.check(owner, "unit_strindex", attribute.unit)?;
+            let mut first = Ok(());
+            attribute.value.string_indices(&mut |string| {
+                if first.is_ok() {
+                    first = strings.check(owner, "value.string_value_strindex", string);
+                }
+            });
+            first
+        })
+    }
+
+    fn bad_functions(&self) -> Vec<(u32, Fault)> {
+        let strings = self.strings();
+        bad_entries(self.dictionary.functions.iter(), &self.faults.functions, |index, function| {
+            let owner = Indexed("function_table", index);
+            strings.check(owner, "name_strindex", function.name)?;
+            strings.check(owner, "system_name_strindex", function.system_name)?;
+            strings.check(owner, "filename_strindex", function.filename)
+        })
+    }
+
+    fn bad_mappings(&self) -> Vec<(u32, Fault)> {
+        let strings = self.strings();
+        let attributes = &self.dictionary.mapping_attributes;
+        bad_entries(self.dictionary.mappings.iter(), &self.faults.mappings, |index, mapping| {
+            let owner = Indexed("mapping_table", index);
+            strings.check(owner, "filename_strindex", mapping.filename)?;
+            self.check_attributes(owner, attributes.row(index))
+        })
+    }
+
+    fn bad_locations(&self) -> Vec<(u32, Fault)> {
+        let locations = &self.dictionary.locations;
+        let (mappings, functions) = (self.mappings(), self.functions());
+        bad_entries(locations.mapping.iter(), &self.faults.locations, |index, &mapping| {
+            let owner = Indexed("location_table", index);
+            mappings.check(owner, "mapping_index", mapping)?;
+            for line in locations.lines.row(index) {
+                functions.check(owner, "lines.function_index", line.function)?;
+            }
+            self.check_attributes(owner, locations.attributes.row(index))
+        })
+    }
+
+    fn bad_stacks(&self) -> Vec<(u32, Fault)> {
+        let locations = self.locations();
+        if locations.accepts_all(&self.dictionary.stacks.items) {
+            return vec![];
+        }
+        bad_entries(self.dictionary.stacks.rows(), &self.faults.stacks, |index, row| {
+            let owner = Indexed("stack_table", index);
+            row.iter().try_for_each(|&location| locations.check(owner, "location_indices", location))
+        })
+    }
+
+    /// Check one owner's attributes: in range, not too many, no key twice.
+    pub fn check_attributes(&self, owner: impl Display + Copy, indices: &[u32]) -> Checked {
+        let attributes = self.attributes();
+        if !attributes.accepts_all(indices) {
+            indices.iter().try_for_each(|&index| attributes.check(owner, "attribute_indices", index))?;
+        }
+        let (count, limit) = (indices.len(), self.limits.max_attributes);
+        if count > limit {
+            let message = format!("{owner} has {count} attributes; limits.max_attributes is {limit}");
+            return Err(Fault::new(Reason::TooManyAttributes, message));
+        }
+        match self.repeated_key(indices) {
+            None => Ok(()),
+            Some(key) => {
+                let key = String::from_utf8_lossy(self.dictionary.string(self.body, key));
+                let message = format!("{owner} has the attribute key {key:?} twice");
+                Err(Fault::new(Reason::DuplicateAttributeKey, message))
+            }
+        }
+    }
+
+    fn repeated_key(&self, indices: &[u32]) -> Option<u32> {
+        let mut keys = indices.iter().map(|&index| self.keys[index as usize]).enumerate();
+        if indices.len() <= 16 {
+            let earlier = |i: usize, key| indices[..i].iter().any(|&other| self.keys[other as usize] == key);
+            return keys.find(|&(i, key)| earlier(i, key)).map(|(_, key)| key);
+        }
+        let mut seen = FxHashSet::default();
+        keys.find(|&(_, key)| !seen.insert(key)).map(|(_, key)| key)
+    }
+
+    /// Check one string index.
+    pub fn check_string(&self, owner: impl Display, field: &str, index: u32) -> Checked {
+        self.strings().check(owner, field, index)
+    }
+
+    /// Check what attributes of a Resource or scope refer to.
+    pub fn check_references(&self, owner: &'static str, attributes: &[KeyValue]) -> Checked {
+        check_references(attributes, |index| self.strings().check(owner, "attributes", index))
+    }
+
+    /// Check the references of a Profile's Samples.
+    pub fn check_samples(&self, samples: &Samples, rows: Range<usize>) -> Checked {
+        let (stacks, links) = (self.stacks(), self.links());
+        let first = rows.start;
+        if !stacks.accepts_all(&samples.stack[rows.clone()]) {
+            for row in rows.clone() {
+                stacks.check(Indexed("samples", row - first), "stack_index", samples.stack[row])?;
+            }
+        }
+        if !links.accepts_all(&samples.link[rows.clone()]) {
+            for row in rows.clone() {
+                links.check(Indexed("samples", row - first), "link_index", samples.link[row])?;
+            }
+        }
+        let mut last: &[u32] = &[];
+        for row in rows {
+            // Neighbours mostly have the same attributes.
+            let indices = samples.attributes.row(row);
+            if indices != last {
+                self.check_attributes(Indexed("samples", row - first), indices)?;
+                last = indices;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `table[index]`, written only when there is something to say about it.
+#[derive(Clone, Copy)]
+struct Indexed(&'static str, usize);
+
+impl Display for Indexed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]", self.0, self.1)
+    }
+}
+
+/// The entries that a check refuses, those left out that have a fault already.
+fn bad_entries<T>(
+    entries: impl Iterator<Item = T>,
+    known: &Faults,
+    check: impl Fn(usize, T) -> Checked,
+) -> Vec<(u32, Fault)> {
+    entries
+        .enumerate()
+        .filter(|(index, _)| known.is_empty() || !known.contains_key(&(*index as u32)))
+        .filter_map(|(index, entry)| check(index, entry).err().map(|fault| (index as u32, fault)))
+        .collect()
+}

@@ -156,6 +156,13 @@ impl From<summary::Row> for SummaryRow {
 struct Profiles {
     inner: Arc<profiles::Profiles>,
     summary: OnceLock<Py<PyTuple>>,
+    unknown_fields_dropped: OnceLock<u64>,
+}
+
+impl Profiles {
+    fn new(inner: profiles::Profiles) -> Self {
+        Self { inner: Arc::new(inner), summary: OnceLock::new(), unknown_fields_dropped: OnceLock::new() }
+    }
 }
 
 #[pymethods]
@@ -166,11 +173,12 @@ impl Profiles {
         let limits = limits.map_or_else(limits::Limits::default, |limits| limits.0);
         let body = Bytes::from_owner(body);
         let inner = work(py, move || profiles::Profiles::decode(body, &limits))??;
-        Ok(Self { inner: Arc::new(inner), summary: OnceLock::new() })
+        Ok(Self::new(inner))
     }
 
     fn to_otlp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let (bytes, _) = work(py, || self.inner.to_otlp())?;
+        let (bytes, unknown_fields_dropped) = work(py, || self.inner.to_otlp())?;
+        self.unknown_fields_dropped.get_or_init(|| unknown_fields_dropped);
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -255,7 +263,10 @@ impl Profiles {
 
     #[getter]
     fn unknown_fields_dropped(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(work(py, || self.inner.to_otlp())?.1)
+        match self.unknown_fields_dropped.get() {
+            Some(&count) => Ok(count),
+            None => Ok(work(py, || self.inner.to_otlp())?.1),
+        }
     }
 
     fn __repr__(&self) -> String {

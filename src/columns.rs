@@ -3,11 +3,17 @@
 use std::ops::Range;
 
 /// A list for each row, in one allocation: row `i` ends where `ends[i]` says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ragged<T> {
     /// All items, row after row.
     pub items: Vec<T>,
     ends: Vec<u32>,
+}
+
+impl<T> Default for Ragged<T> {
+    fn default() -> Self {
+        Self { items: vec![], ends: vec![] }
+    }
 }
 
 impl<T> Ragged<T> {
@@ -56,6 +62,15 @@ impl<T> Ragged<T> {
         self.items.truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
 
+    /// Take out the rows from `row` on.
+    #[must_use]
+    pub fn split_off(&mut self, row: usize) -> Self {
+        let start = self.ends[..row].last().map_or(0, |&end| end);
+        let items = self.items.split_off(start as usize);
+        let ends = self.ends.split_off(row).into_iter().map(|end| end - start).collect();
+        Self { items, ends }
+    }
+
     /// Bytes on the heap.
     pub fn memory_bytes(&self) -> usize {
         self.items.capacity() * size_of::<T>() + self.ends.capacity() * size_of::<u32>()
@@ -77,21 +92,6 @@ pub struct Samples {
     pub timestamps: Ragged<u64>,
 }
 
-/// One Sample on its own: for the rare Profile that has to be rearranged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
-    /// `stack_index`
-    pub stack: u32,
-    /// `link_index`
-    pub link: u32,
-    /// `attribute_indices`
-    pub attributes: Vec<u32>,
-    /// `values`
-    pub values: Vec<i64>,
-    /// `timestamps_unix_nano`
-    pub timestamps: Vec<u64>,
-}
-
 impl Samples {
     /// The number of Samples.
     pub fn len(&self) -> usize {
@@ -103,12 +103,12 @@ impl Samples {
         self.stack.is_empty()
     }
 
-    /// Append a Sample.
-    pub fn push(&mut self, sample: Sample) {
-        self.attributes.items.extend(sample.attributes);
-        self.values.items.extend(sample.values);
-        self.timestamps.items.extend(sample.timestamps);
-        self.end_row(sample.stack, sample.link);
+    /// Append a Sample of another set of columns, with the values that are given for it.
+    pub fn push_from(&mut self, from: &Self, row: usize, values: impl Iterator<Item = i64>) {
+        self.attributes.items.extend_from_slice(from.attributes.row(row));
+        self.values.items.extend(values);
+        self.timestamps.items.extend_from_slice(from.timestamps.row(row));
+        self.end_row(from.stack[row], from.link[row]);
     }
 
     /// End the present Sample: its lists are what was appended to the three ragged columns.
@@ -121,18 +121,15 @@ impl Samples {
     }
 
     /// Take out the Samples from `row` on.
-    pub fn take_from(&mut self, row: usize) -> Vec<Sample> {
-        let taken = (row..self.len())
-            .map(|i| Sample {
-                stack: self.stack[i],
-                link: self.link[i],
-                attributes: self.attributes.row(i).to_vec(),
-                values: self.values.row(i).to_vec(),
-                timestamps: self.timestamps.row(i).to_vec(),
-            })
-            .collect();
-        self.truncate(row);
-        taken
+    #[must_use]
+    pub fn split_off(&mut self, row: usize) -> Self {
+        Self {
+            stack: self.stack.split_off(row),
+            link: self.link.split_off(row),
+            attributes: self.attributes.split_off(row),
+            values: self.values.split_off(row),
+            timestamps: self.timestamps.split_off(row),
+        }
     }
 
     /// Forget the Samples from `rows` on.

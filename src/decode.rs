@@ -52,7 +52,7 @@ impl Profiles {
         }
         let RequestReader { samples, rejections, repairs, unknown_fields, is_body, .. } = request;
         let is_body = is_body && dictionary.source.is_some() && rejections.is_empty() && repairs == Repairs::default();
-        Ok(Self { dictionary, resources, samples, rejections, repairs, unknown_fields, is_body, body })
+        Ok(Self { body, dictionary, resources, samples, rejections, repairs, unknown_fields, is_body })
     }
 }
 
@@ -391,16 +391,14 @@ impl<'a> RequestReader<'a> {
     }
 
     fn refuse(&mut self, fault: &Fault, service: Option<&[u8]>, place: Place, samples: usize) {
-        let rejection = match self.rejections.iter_mut().find(|r| r.fault.reason == fault.reason) {
-            Some(rejection) => rejection,
-            None => {
-                let service = String::from_utf8_lossy(service.unwrap_or(b"unknown_service"));
-                let fault = fault.reached_from(format_args!("{place} of {service:?}"));
-                self.rejections.push(Rejection { fault, profile_count: 0, sample_count: 0 });
-                let last = self.rejections.len() - 1;
-                &mut self.rejections[last]
-            }
-        };
+        let known = self.rejections.iter().position(|r| r.fault.reason == fault.reason);
+        let index = known.unwrap_or_else(|| {
+            let service = String::from_utf8_lossy(service.unwrap_or(b"unknown_service"));
+            let fault = fault.reached_from(format_args!("{place} of {service:?}"));
+            self.rejections.push(Rejection { fault, profile_count: 0, sample_count: 0 });
+            self.rejections.len() - 1
+        });
+        let rejection = &mut self.rejections[index];
         rejection.profile_count += 1;
         rejection.sample_count += samples as u64;
     }

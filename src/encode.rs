@@ -254,7 +254,9 @@ impl<'a> Encoder<'a> {
 
 fn refers(attributes: &[crate::value::KeyValue]) -> bool {
     let mut refers = false;
-    attributes.iter().for_each(|pair| pair.string_indices(&mut |_| refers = true));
+    for pair in attributes {
+        pair.string_indices(&mut |_| refers = true);
+    }
     refers
 }
 

@@ -1,31 +1,34 @@
 //! One Profile as the profiling SIG's rules have it: one shape for all its Samples, a window that holds its
 //! timestamps. Nothing changes its meaning; what cannot be kept without a change is refused.
 
-use crate::columns::{Sample, Samples};
+use std::iter::{once, repeat_n};
+use std::ops::Range;
+
+use crate::columns::Samples;
 use crate::profiles::Profile;
 use crate::refusal::{Checked, Fault, Reason, Repair, Repairs};
 
 /// So far outside of its Profile's window a timestamp may be and the window is widened; further is a broken clock.
 const MAX_WINDOW_CORRECTION_NANO: u64 = 3_600_000_000_000;
 
-/// The shapes that a Profile's Samples have (profiles.proto, `Sample`).
+/// How many of a Profile's Samples have which shape (profiles.proto, `Sample`).
 #[derive(Default)]
 struct Shapes {
     /// one value, no timestamps
-    values: bool,
+    values: usize,
     /// several values, no timestamps
-    several_values: bool,
+    several_values: usize,
     /// timestamps, no values
-    timestamps: bool,
+    timestamps: usize,
     /// as many values as timestamps
-    both: bool,
+    both: usize,
 }
 
 /// Check and set right one Profile whose Samples are the rows from `first_row` on. A sibling is made when Samples
 /// with and without timestamps are mixed.
 ///
 /// # Errors
-/// The fault for which the Profile is to be refused; the rows may be gone by then.
+/// The fault for which the Profile is to be refused.
 pub fn normalise(
     profile: &mut Profile,
     samples: &mut Samples,
@@ -34,30 +37,33 @@ pub fn normalise(
 ) -> Checked<Option<Profile>> {
     let shapes = shapes(samples, first_row)?;
     let window = fitting_window(profile, samples, first_row)?;
-    let has_timestamps = shapes.timestamps || shapes.both;
-    let is_mixed = has_timestamps && (shapes.values || shapes.several_values);
-    let is_half_filled = shapes.timestamps && shapes.both;
+    let has_timestamps = shapes.timestamps + shapes.both > 0;
+    let is_mixed = has_timestamps && shapes.values + shapes.several_values > 0;
+    let is_half_filled = shapes.timestamps > 0 && shapes.both > 0;
     let mut sibling = None;
-    if is_mixed || is_half_filled || shapes.several_values {
-        let mut rows = samples.take_from(first_row);
-        if shapes.several_values {
-            rows.iter_mut().try_for_each(sum_values)?;
-            repairs.count(Repair::ValuesSummed);
-        }
-        if is_half_filled {
-            rows.iter_mut().for_each(fill_values);
-            repairs.count(Repair::ValuesFilled);
-        }
+    if is_mixed || is_half_filled || shapes.several_values > 0 {
+        check_sums(samples, first_row)?;
         profile.source.span = None;
+        let sent = samples.split_off(first_row);
+        profile.rows = put_back(samples, &sent, is_half_filled, |row| !is_mixed || has_timestamp(&sent, row));
         if is_mixed {
-            repairs.count(Repair::ProfileSplit);
+            let rows = put_back(samples, &sent, is_half_filled, |row| !has_timestamp(&sent, row));
+            sibling = Some(Profile { rows, ..profile.clone() });
         }
-        sibling = put_back(profile, samples, rows);
+        for (repair, is_made) in [
+            (Repair::ValuesSummed, shapes.several_values > 0),
+            (Repair::ValuesFilled, is_half_filled),
+            (Repair::ProfileSplit, is_mixed),
+        ] {
+            if is_made {
+                repairs.count(repair);
+            }
+        }
     }
     if let Some((start, duration)) = window {
         repairs.count(Repair::WindowWidened);
         profile.source.span = None;
-        for profile in std::iter::once(profile).chain(sibling.as_mut()) {
+        for profile in once(profile).chain(sibling.as_mut()) {
             (profile.time_unix_nano, profile.duration_nano) = (start, duration);
         }
     }
@@ -73,10 +79,10 @@ fn shapes(samples: &Samples, first_row: usize) -> Checked<Shapes> {
                 let message = format!("samples[{index}] has neither values nor timestamps");
                 return Err(Fault::new(Reason::EmptySample, message));
             }
-            (1, 0) => shapes.values = true,
-            (_, 0) => shapes.several_values = true,
-            (0, _) => shapes.timestamps = true,
-            (values, timestamps) if values == timestamps => shapes.both = true,
+            (1, 0) => shapes.values += 1,
+            (_, 0) => shapes.several_values += 1,
+            (0, _) => shapes.timestamps += 1,
+            (values, timestamps) if values == timestamps => shapes.both += 1,
             (values, timestamps) => {
                 let message = format!(
                     "samples[{index}] has {values} values and {timestamps} timestamps; as many of each are allowed"
@@ -122,35 +128,33 @@ fn fitting_window(profile: &Profile, samples: &Samples, first_row: usize) -> Che
     Ok(Some((start, end.max(after_last) - start)))
 }
 
-fn sum_values(sample: &mut Sample) -> Checked {
-    if sample.timestamps.is_empty() {
-        let sum: i128 = sample.values.iter().map(|&value| i128::from(value)).sum();
-        let Ok(sum) = i64::try_from(sum) else {
-            let message = format!("a sample's {} values sum up to {sum}, which is no int64", sample.values.len());
+/// Several values without timestamps become their sum, which has to be an int64.
+fn check_sums(samples: &Samples, first_row: usize) -> Checked {
+    for row in first_row..samples.len() {
+        if !has_timestamp(samples, row) && i64::try_from(samples.total(row)).is_err() {
+            let (index, sum) = (row - first_row, samples.total(row));
+            let message = format!("the values of samples[{index}] sum up to {sum}, which is no int64");
             return Err(Fault::new(Reason::ValueOverflow, message));
-        };
-        sample.values = vec![sum];
+        }
     }
     Ok(())
 }
 
-/// A timestamp without a value counts 1 (profiles.proto, `Sample`).
-fn fill_values(sample: &mut Sample) {
-    if sample.values.is_empty() {
-        sample.values = vec![1; sample.timestamps.len()];
-    }
+fn has_timestamp(samples: &Samples, row: usize) -> bool {
+    !samples.timestamps.range(row).is_empty()
 }
 
-/// Append the rows again: those of the first row's kind to the Profile, the others, if any, to a sibling.
-fn put_back(profile: &mut Profile, samples: &mut Samples, rows: Vec<Sample>) -> Option<Profile> {
-    let has_timestamps = rows.first().is_some_and(|row| !row.timestamps.is_empty());
-    let (same, other): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.timestamps.is_empty() != has_timestamps);
-    let mut append = |rows: Vec<Sample>| {
-        let start = samples.len();
-        rows.into_iter().for_each(|row| samples.push(row));
-        start..samples.len()
-    };
-    profile.rows = append(same);
-    let rows = append(other);
-    (!rows.is_empty()).then(|| Profile { rows, ..profile.clone() })
+/// Append those of the sent rows that are to be kept, and say which rows they have become.
+fn put_back(samples: &mut Samples, sent: &Samples, fill: bool, keep: impl Fn(usize) -> bool) -> Range<usize> {
+    let start = samples.len();
+    for row in (0..sent.len()).filter(|&row| keep(row)) {
+        let (values, timestamps) = (sent.values.row(row), sent.timestamps.range(row).len());
+        match values {
+            // A timestamp without a value counts 1 (profiles.proto, `Sample`).
+            [] if fill => samples.push_from(sent, row, repeat_n(1, timestamps)),
+            [_, _, ..] if timestamps == 0 => samples.push_from(sent, row, once(sent.total(row) as i64)),
+            _ => samples.push_from(sent, row, values.iter().copied()),
+        }
+    }
+    start..samples.len()
 }

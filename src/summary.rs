@@ -29,7 +29,7 @@ impl Profiles {
     /// One row for each (service, sample type, unit), in order of first appearance.
     pub fn summary(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = vec![];
-        let mut index_of: FxHashMap<(&[u8], &[u8], &[u8]), usize> = FxHashMap::default();
+        let mut index_of = FxHashMap::default();
         let linked: Vec<bool> = self.dictionary.links.iter().map(crate::dictionary::Link::is_linked).collect();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for (group, _, profile) in self.iter() {

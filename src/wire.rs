@@ -57,6 +57,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What is left of the message.
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         &self.body[self.pos..self.end]
     }
@@ -66,6 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field's number and wire type; `None` at the end of the message.
+    #[inline]
     pub fn next_field(&mut self) -> Result<Option<(u32, Wire)>> {
         if self.pos == self.end {
             return Ok(None);
@@ -87,6 +89,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuse a known field that came with another wire type.
+    #[inline]
     pub fn expect(&self, wire: Wire, expected: Wire, field: &'static str) -> Result<()> {
         if wire == expected { Ok(()) } else { self.malformed(field, "wrong wire type") }
     }
@@ -119,12 +122,14 @@ impl<'a> Reader<'a> {
     }
 
     /// A varint field, checked for its wire type.
+    #[inline]
     pub fn uint64(&mut self, wire: Wire, field: &'static str) -> Result<u64> {
         self.expect(wire, Wire::Varint, field)?;
         self.varint(field)
     }
 
     /// An int32 as its 32 low bits: negative numbers become the largest, so that one comparison checks both ends.
+    #[inline]
     pub fn index(&mut self, wire: Wire, field: &'static str) -> Result<u32> {
         Ok(self.uint64(wire, field)? as u32)
     }
@@ -144,6 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length-delimited field, as the piece of the body it fills.
+    #[inline]
     pub fn span(&mut self, wire: Wire, field: &'static str) -> Result<Span> {
         self.expect(wire, Wire::Len, field)?;
         let len = self.varint(field)?;
@@ -156,6 +162,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length-delimited field, as a reader of the message in it.
+    #[inline]
     pub fn message(&mut self, wire: Wire, field: &'static str) -> Result<Reader<'a>> {
         Ok(Reader::new(self.body, self.span(wire, field)?, field))
     }
@@ -359,7 +366,9 @@ impl Writer {
         if !values.is_empty() {
             self.key(field, 2);
             self.varint(values.len() as u64 * 8);
-            values.iter().for_each(|value| self.raw(&value.to_le_bytes()));
+            for value in values {
+                self.raw(&value.to_le_bytes());
+            }
         }
     }
 }

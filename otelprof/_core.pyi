@@ -1,0 +1,173 @@
+"""The Rust core: everything that runs once per sample or per byte.
+
+Every function releases the GIL while it works, and no panic crosses the boundary. A `Profiles` is frozen: it is
+shared freely between threads and exporters. Held to the compiled module by `stubtest`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, final
+
+from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import ExportProfilesServiceRequest
+
+__all__ = [
+    "REJECTION_REASONS",
+    "REPAIRS",
+    "Limits",
+    "Profiles",
+    "Rejection",
+    "SummaryRow",
+    "__version__",
+]
+
+__version__: Final[str]
+
+@final
+class Limits:
+    """What one request may hold. Exceeding one of the last three refuses the Profiles concerned, no others.
+
+    Args:
+        max_body_bytes: of the inflated body, 1 to 2 GiB.
+        max_profiles: of one request, which is refused whole when it holds more.
+        max_table_entries: of one dictionary table, of all Samples, of all Lines and of all nested attribute values
+            of the request, each; it is refused whole when it holds more.
+        max_stack_depth: Locations of one Stack.
+        max_attributes: attributes of one owner (Sample, Location, Mapping, Profile, Resource or scope).
+        max_attribute_depth: nesting of one attribute's value, 1 to 64.
+
+    Raises:
+        ValueError: a limit is out of its range.
+    """
+
+    def __new__(
+        cls,
+        *,
+        max_body_bytes: int = 16_777_216,
+        max_profiles: int = 10_000,
+        max_table_entries: int = 1_000_000,
+        max_stack_depth: int = 4096,
+        max_attributes: int = 256,
+        max_attribute_depth: int = 16,
+    ) -> Limits: ...
+    @property
+    def max_body_bytes(self) -> int: ...
+    @property
+    def max_profiles(self) -> int: ...
+    @property
+    def max_table_entries(self) -> int: ...
+    @property
+    def max_stack_depth(self) -> int: ...
+    @property
+    def max_attributes(self) -> int: ...
+    @property
+    def max_attribute_depth(self) -> int: ...
+
+@final
+class Rejection:
+    """Profiles of one request that were refused for one reason."""
+
+    @property
+    def reason(self) -> str:
+        """A word of the closed list in `REJECTION_REASONS`; a metric label."""
+    @property
+    def message(self) -> str:
+        """The first such Profile, what is wrong with it, its value, and what is allowed."""
+    @property
+    def profile_count(self) -> int: ...
+    @property
+    def sample_count(self) -> int: ...
+
+@final
+class SummaryRow:
+    """What a request holds for one service and one sample type.
+
+    `value` is the sum of the samples' values in `unit`; a sample with timestamps only counts 1 for each timestamp.
+    A sample is linked when its Link has a non-zero trace id and a non-zero span id.
+    """
+
+    @property
+    def service(self) -> str:
+        """The resource's `service.name`, or `unknown_service` when it has none."""
+    @property
+    def sample_type(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def profile_count(self) -> int: ...
+    @property
+    def sample_count(self) -> int: ...
+    @property
+    def linked_sample_count(self) -> int: ...
+    @property
+    def value(self) -> int: ...
+    @property
+    def linked_value(self) -> int: ...
+
+REJECTION_REASONS: Final[tuple[str, ...]]
+REPAIRS: Final[tuple[str, ...]]
+
+@final
+class Profiles:
+    """A decoded and validated `ExportProfilesServiceRequest`: frozen, cheap to share.
+
+    Every index of what it holds is in range, every string is UTF-8, every id has its length, and every Profile has
+    a `profile_id`.
+    """
+
+    @staticmethod
+    def decode(body: bytes, limits: Limits | None = None) -> Profiles:
+        """Read a request as it came off the wire.
+
+        Args:
+            body: protobuf, plain or compressed with gzip or zstd; which one is seen by its magic number.
+            limits: what the request may hold.
+
+        Raises:
+            InvalidRequestError: not the wire form of a request; says at which byte and in which field.
+            UnsupportedEncodingError: compressed with something else.
+            RequestTooLargeError: the inflated body, a table, or the number of samples is over its limit.
+        """
+
+    def to_otlp(self) -> bytes:
+        """The request on the wire: only referenced dictionary entries, by the profiling SIG's rules.
+
+        What was not changed is passed on byte for byte, unknown fields included. Deterministic.
+        """
+
+    def to_proto(self) -> ExportProfilesServiceRequest:
+        """The request as the official classes: slow and convenient, for plugin authors."""
+
+    def fold(self, *, service: str | None = None, sample_type: str | None = None) -> list[tuple[str, int]]:
+        """Stacks as `root;...;leaf` with the sum of their values, largest first; ties by stack.
+
+        Args:
+            service: only Profiles of resources with this `service.name`; every one when None.
+            sample_type: only Profiles whose sample type has this name; every one when None.
+        """
+
+    def top_functions(
+        self, count: int, *, service: str | None = None, sample_type: str | None = None
+    ) -> list[tuple[str, int, int]]:
+        """Functions as (name, self value, total value), largest self value first; ties by name."""
+
+    @property
+    def summary(self) -> Sequence[SummaryRow]:
+        """One row for each (service, sample type, unit), in order of first appearance."""
+    @property
+    def rejections(self) -> Sequence[Rejection]:
+        """The Profiles that were refused, by reason, in order of first appearance."""
+    @property
+    def repairs(self) -> dict[str, int]:
+        """How often something was set right without changing its meaning, by a word of `REPAIRS`."""
+    @property
+    def profile_count(self) -> int: ...
+    @property
+    def sample_count(self) -> int: ...
+    @property
+    def body_bytes(self) -> int:
+        """Size of the inflated body that this was decoded from."""
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that this handle keeps alive, the body included."""
+    @property
+    def unknown_fields_dropped(self) -> int:
+        """How many unknown fields `to_otlp` leaves out, because they stand in a message that had to change."""

@@ -1,13 +1,15 @@
 """The Rust core: everything that runs once per sample or per byte.
 
-Every function releases the GIL while it works, and no panic crosses the boundary. A `Profiles` is frozen: it is
-shared freely between threads and exporters. Held to the compiled module by `stubtest`.
+Every function releases the GIL while it works, and no panic crosses the boundary. A `Profiles` is frozen: it
+is shared freely between threads and exporters. Held to the compiled module by `stubtest`.
 """
 
 from collections.abc import Sequence
 from typing import Final, final
 
-from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import ExportProfilesServiceRequest
+from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+    ExportProfilesServiceRequest,
+)
 
 __all__ = [
     "REJECTION_REASONS",
@@ -28,8 +30,8 @@ class Limits:
     Args:
         max_body_bytes: of the inflated body, 1 to 2 GiB.
         max_profiles: of one request, which is refused whole when it holds more.
-        max_table_entries: of one dictionary table, of all Samples, of all Lines and of all nested attribute values
-            of the request, each; it is refused whole when it holds more.
+        max_table_entries: of one dictionary table, of all Samples, of all Lines and of all nested
+            attribute values of the request, each; it is refused whole when it holds more.
         max_stack_depth: Locations of one Stack.
         max_attributes: attributes of one owner (Sample, Location, Mapping, Profile, Resource or scope).
         max_attribute_depth: nesting of one attribute's value, 1 to 64.
@@ -80,8 +82,8 @@ class Rejection:
 class SummaryRow:
     """What a request holds for one service and one sample type.
 
-    `value` is the sum of the samples' values in `unit`; a sample with timestamps only counts 1 for each timestamp.
-    A sample is linked when its Link has a non-zero trace id and a non-zero span id.
+    `value` is the sum of the samples' values in `unit`; a sample with timestamps only counts 1 for each
+    timestamp. A sample is linked when its Link has a non-zero trace id and a non-zero span id.
     """
 
     @property
@@ -109,8 +111,8 @@ REPAIRS: Final[tuple[str, ...]]
 class Profiles:
     """A decoded and validated `ExportProfilesServiceRequest`: frozen, cheap to share.
 
-    Every index of what it holds is in range, every string is UTF-8, every id has its length, and every Profile has
-    a `profile_id`.
+    Every index of what it holds is in range, every string is UTF-8, every id has its length, and every
+    Profile has a `profile_id`.
     """
 
     @staticmethod
@@ -170,4 +172,4 @@ class Profiles:
         """Memory that this handle keeps alive, the body included."""
     @property
     def unknown_fields_dropped(self) -> int:
-        """How many unknown fields `to_otlp` leaves out, because they stand in a message that had to change."""
+        """How many unknown fields `to_otlp` leaves out, from messages that had to be written anew."""

@@ -1,0 +1,68 @@
+# One verb per habit. `make demo` and `make test` need Python 3.11+, a Rust toolchain and make; nothing else.
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(wildcard src/*.rs) Cargo.toml Cargo.lock pyproject.toml
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint types rust-test py-test format bench soak clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "otelprof needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.python $(SOURCES)
+	@echo "building otelprof (a cold build compiles the Rust core: about a minute)"
+	$(PIP) -e '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.built
+	$(PIP) -e '.[all,dev]'
+	@touch $@
+
+build: $(VENV)/.built ## build and install into .venv
+
+demo: $(VENV)/.built ## start otelprof, send it real captured profiles, show what it did
+	@$(BIN)/python examples/demo.py
+
+test: lint types rust-test py-test ## everything CI checks
+	@$(BIN)/python tests/counterparts.py
+
+lint: $(VENV)/.dev ## formatting, style, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	cargo fmt --check
+	cargo clippy --quiet --all-targets --features python -- -D warnings
+
+types: $(VENV)/.dev ## mypy --strict, and the stub against the compiled core
+	$(BIN)/mypy otelprof tests benchmarks examples
+	$(BIN)/python -m mypy.stubtest otelprof._core
+
+rust-test: ## the core's own tests
+	cargo test --quiet
+
+py-test: $(VENV)/.dev ## unit, core, property, contract and end-to-end tests
+	$(BIN)/pytest -q
+
+format: $(VENV)/.dev ## rewrite the sources in the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cargo fmt
+
+bench: $(VENV)/.dev ## the figures of docs/performance.md
+	$(BIN)/python benchmarks/core.py
+	$(BIN)/python benchmarks/hop.py
+
+soak: $(VENV)/.dev ## the property tests at length
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout 7200 tests/property
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) target build dist otelprof/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

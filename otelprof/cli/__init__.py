@@ -1,0 +1,1 @@
+"""The `otelprof` command."""

@@ -1,0 +1,54 @@
+"""The command `otelprof`."""
+
+# ruff: noqa: PLC0415 - what is not needed for `--help` is imported where it is used
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from otelprof.cli.components import components
+from otelprof.cli.replay import replay
+from otelprof.cli.run import run
+from otelprof.cli.validate import validate
+
+app = typer.Typer(
+    name="otelprof",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # it shows local variables, and with them what must not be shown
+)
+for command in (run, validate, components, replay):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line. An error that a user can act on is printed without a traceback; exit code 1."""
+    try:
+        app()
+    except Exception as error:
+        from otelprof.cli.output import print_error
+        from otelprof.errors import OtelprofError
+
+        if not isinstance(error, OtelprofError):
+            raise
+        print_error(error)
+        sys.exit(1)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"otelprof {version('otelprof')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Receive, process and fan out OTLP profiles."""

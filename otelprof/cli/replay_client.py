@@ -1,0 +1,184 @@
+"""Sends recorded requests over several connections, and keeps account of the answers."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+    ExportProfilesServiceResponse,
+)
+
+from otelprof.exporter.otlp import EXPORT, VERSION_HEADER, retry_delay_secs
+from otelprof.telemetry.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+# A server that asks to wait is obeyed for so long.
+MAX_RETRY_SECS: Final = 60.0
+# A server that asks for less than this between two attempts would be hammered.
+_MIN_WAIT_SECS: Final = 0.05
+_COMPRESSION: Final = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how to send.
+
+    Attributes:
+        endpoint: `host:port`.
+        headers: sent with each request; names in lower case.
+        compression: `gzip` or `none`.
+        timeout_secs: of one attempt.
+        tls: with the system's certificates; in the clear otherwise.
+    """
+
+    endpoint: str
+    headers: tuple[tuple[str, str], ...] = ()
+    compression: str = "none"
+    timeout_secs: float = 10.0
+    tls: bool = False
+
+    def connect(self) -> grpc.Channel:
+        """A connection of its own, not shared with other channels."""
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
+        compression = _COMPRESSION[self.compression]
+        if self.tls:
+            return grpc.secure_channel(self.endpoint, grpc.ssl_channel_credentials(), options, compression)
+        return grpc.insecure_channel(self.endpoint, options, compression)
+
+
+@dataclass
+class Tally:
+    """What became of requests.
+
+    Attributes:
+        accepted: requests that were answered OK.
+        rejected_profiles: Profiles of those that were refused one by one, with the first reason given.
+        failed: requests by status, each with the first message given.
+        retries: how often a request was sent again.
+        sent_bytes: bodies of the accepted requests, before compression.
+        elapsed_secs: from the first request to the last answer.
+        latencies_secs: of each accepted attempt.
+        interrupted: not all was sent.
+    """
+
+    accepted: int = 0
+    rejected_profiles: int = 0
+    first_rejection: str = ""
+    failed: Counter[str] = field(default_factory=Counter)
+    first_messages: dict[str, str] = field(default_factory=dict)
+    retries: int = 0
+    sent_bytes: int = 0
+    elapsed_secs: float = 0.0
+    latencies_secs: array[float] = field(default_factory=lambda: array("d"))
+    interrupted: bool = False
+
+    def latency_secs(self, quantile: float) -> float:
+        """A quantile of the latencies, 0 to 1; 0 when nothing was accepted."""
+        ordered = sorted(self.latencies_secs)
+        return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))] if ordered else 0.0
+
+
+class Replayer:
+    """Sends files to a target.
+
+    Args:
+        target: where to send.
+        concurrency: how many connections, with one call on each.
+        progress: called after each request, from any thread.
+    """
+
+    def __init__(self, target: Target, concurrency: int, progress: Callable[[], None]) -> None:
+        self._target = target
+        self._concurrency = concurrency
+        self._progress = progress
+        self._lock = Lock()
+        self._stop = Event()
+        self._tally = Tally()
+
+    def send(self, paths: Sequence[Path]) -> Tally:
+        """Send every file once, in order; Ctrl-C ends it early.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        started = time.monotonic()
+        left = iter(paths)
+        with ThreadPoolExecutor(self._concurrency) as threads:
+            workers = [threads.submit(self._work, left) for _ in range(min(self._concurrency, len(paths)))]
+            try:
+                for worker in workers:
+                    worker.result()
+            except KeyboardInterrupt:
+                self._tally.interrupted = True
+            finally:
+                self._stop.set()
+        self._tally.elapsed_secs = time.monotonic() - started
+        return self._tally
+
+    def _work(self, paths: Iterator[Path]) -> None:
+        with self._target.connect() as channel:
+            export = channel.unary_unary(EXPORT, None, None)
+            while not self._stop.is_set():
+                with self._lock:
+                    path = next(paths, None)
+                if path is None:
+                    return
+                self._send_one(export, path.read_bytes())
+                self._progress()
+
+    def _send_one(self, export: grpc.UnaryUnaryMultiCallable[bytes, bytes], body: bytes) -> None:
+        metadata = (VERSION_HEADER, *self._target.headers)
+        give_up_at = time.monotonic() + MAX_RETRY_SECS
+        while True:
+            started = time.monotonic()
+            try:
+                answer = export(body, timeout=self._target.timeout_secs, metadata=metadata)
+            except grpc.RpcError as error:
+                wait_secs = retry_delay_secs(error)
+                if wait_secs is None or time.monotonic() + wait_secs > give_up_at:
+                    self._failed(error)
+                    return
+                with self._lock:
+                    self._tally.retries += 1
+                if self._stop.wait(max(wait_secs, _MIN_WAIT_SECS)):
+                    self._failed(error)
+                    return
+            else:
+                self._accepted(len(body), time.monotonic() - started, answer)
+                return
+
+    def _accepted(self, body_bytes: int, latency_secs: float, answer: bytes) -> None:
+        rejected, message = _partial_success(answer)
+        with self._lock:
+            tally = self._tally
+            tally.accepted += 1
+            tally.sent_bytes += body_bytes
+            tally.latencies_secs.append(latency_secs)
+            tally.rejected_profiles += rejected
+            tally.first_rejection = tally.first_rejection or message
+
+    def _failed(self, error: grpc.RpcError) -> None:
+        status = error.code().name
+        with self._lock:
+            self._tally.failed[status] += 1
+            self._tally.first_messages.setdefault(status, printable(error.details() or ""))
+
+
+def _partial_success(answer: bytes) -> tuple[int, str]:
+    """How many Profiles were refused, and why."""
+    try:
+        partial = ExportProfilesServiceResponse.FromString(answer).partial_success
+    except DecodeError:
+        return 0, "an answer cannot be read"
+    return partial.rejected_profiles, printable(partial.error_message)

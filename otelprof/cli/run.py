@@ -1,0 +1,86 @@
+"""`otelprof run`: the service, until a signal ends it."""
+
+# ruff: noqa: PLC0415 - what is not needed for `--help` is imported where it is used
+
+import os
+import signal
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Annotated
+
+import typer
+
+
+def run(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")],
+) -> None:
+    """Run the pipelines of a configuration.
+
+    SIGTERM or Ctrl-C takes nothing more, delivers what was acknowledged for up to service.drain_timeout, and
+    exits with 0. A second signal stops at once, with 128 and the signal's number.
+    """
+    # gRPC would write a line of its own for each bad request; who sent it is told, and it is counted.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+    import structlog
+
+    from otelprof.cli.output import print_warnings
+    from otelprof.clock import SystemClock
+    from otelprof.config.resolve import load_config
+    from otelprof.pipeline import Service
+    from otelprof.telemetry.logging import configure_logging
+    from otelprof.telemetry.metrics import Metrics
+    from otelprof.telemetry.process import observe_process
+    from otelprof.telemetry.server import MetricsServer
+
+    resolved = load_config(config, os.environ)
+    print_warnings(resolved.warnings)
+    configure_logging(resolved.telemetry.logs.level, resolved.telemetry.logs.encoding)
+    logger = structlog.get_logger("otelprof")
+    clock, metrics = SystemClock(), Metrics()
+    observe_process(metrics, clock)
+    signals = Signals()
+    service = Service(resolved, metrics, clock)
+    endpoint = resolved.telemetry.metrics.endpoint
+    server = None if endpoint is None else MetricsServer(endpoint.host, endpoint.port, metrics)
+    try:
+        if server is not None:
+            server.start()
+            logger.info("metrics are served", url=f"http://{endpoint}/metrics")
+        service.start()
+        logger.info("otelprof is ready")
+        name = signals.wait()
+        logger.info(
+            "otelprof is stopping; a second signal stops it at once",
+            signal=name,
+            undelivered_bytes=service.undelivered_bytes,
+            drain_timeout_secs=resolved.service.drain_timeout,
+        )
+    finally:
+        service.stop()
+        if server is not None:
+            server.shutdown()
+    logger.info("otelprof has stopped")
+
+
+class Signals:
+    """Takes SIGTERM and SIGINT from now on: the first is handed out, the second ends the process."""
+
+    def __init__(self) -> None:
+        # The one queue whose `put` may interrupt its own `get`.
+        self._came: SimpleQueue[int] = SimpleQueue()
+        self._stopping = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def wait(self) -> str:
+        """The name of the first signal, when it comes."""
+        return signal.Signals(self._came.get()).name
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if self._stopping:
+            # No lock may be taken here, so neither logger nor exit handlers.
+            os.write(2, b"otelprof was stopped by a second signal; what was not delivered is lost\n")
+            os._exit(128 + number)
+        self._stopping = True
+        self._came.put(number)

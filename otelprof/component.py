@@ -1,0 +1,162 @@
+"""What a component is: its lifecycle, its factory, and the door it enters by.
+
+A component's package names a `Factory` under one of the entry-point groups `otelprof.receivers`,
+`otelprof.processors` and `otelprof.exporters`. Built-in components enter by the same door as a stranger's,
+and only what a configuration names is imported.
+
+Lifecycle, as in the collector's `component.Component`: construct (no side effect) → `start` once → work →
+`shutdown`. `shutdown` may come before `start` and more than once; when it has returned, no thread, socket or
+file of the component is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from otelprof.errors import ConfigError, ConfigProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import structlog
+
+    from otelprof._core import Profiles
+    from otelprof.clock import Clock
+    from otelprof.consumer import Consumer
+    from otelprof.model import ComponentId
+    from otelprof.telemetry.metrics import Metrics
+
+
+class Kind(StrEnum):
+    """The kinds of component, by the name of their section in the configuration."""
+
+    RECEIVER = "receivers"
+    PROCESSOR = "processors"
+    EXPORTER = "exporters"
+
+    @property
+    def entry_point_group(self) -> str:
+        """The group that components of this kind are registered under."""
+        return f"otelprof.{self.value}"
+
+
+class ComponentConfig(BaseModel):
+    """Base of every component's configuration: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Component(Protocol):
+    """What has a lifecycle."""
+
+    def start(self) -> None:
+        """Acquire what is needed; called once, before any work."""
+
+    def shutdown(self) -> None:
+        """Release everything. Safe before `start`, and more than once."""
+
+
+class Receiver(Component, Protocol):
+    """Where requests come in. Made with the `Consumer` behind it."""
+
+
+class Processor(Component, Protocol):
+    """Looks at a request inside the client's call, before the log."""
+
+    def process(self, profiles: Profiles) -> Profiles:
+        """The request as it goes on: the same handle, or a new one. A handle is never changed.
+
+        Raises:
+            RetryableError: not now; the client may send it again.
+            PermanentError: never.
+        """
+
+
+class Exporter(Component, Protocol):
+    """Where profiles go. Queue, retry and timeout are around it, not in it."""
+
+    def export(self, profiles: Profiles) -> None:
+        """Deliver a request; returning means delivered. Called from several threads at once.
+
+        Raises:
+            RetryableError: the same request should be sent again, not before `retry_after_secs`.
+            PermanentError: it should be dropped, counted.
+        """
+
+
+@dataclass(frozen=True)
+class ComponentSettings:
+    """What every component is given beside its configuration."""
+
+    id: ComponentId
+    kind: Kind
+    logger: structlog.stdlib.BoundLogger
+    metrics: Metrics
+    clock: Clock
+
+
+C = TypeVar("C", bound=ComponentConfig)
+
+
+@dataclass(frozen=True)
+class ReceiverFactory(Generic[C]):
+    """How a receiver is configured and made."""
+
+    config: type[C]
+    create: Callable[[C, ComponentSettings, Consumer], Receiver]
+
+
+@dataclass(frozen=True)
+class ProcessorFactory(Generic[C]):
+    """How a processor is configured and made."""
+
+    config: type[C]
+    create: Callable[[C, ComponentSettings], Processor]
+
+
+@dataclass(frozen=True)
+class ExporterFactory(Generic[C]):
+    """How an exporter is configured and made.
+
+    The configuration derives from `otelprof.config.exporter.ExporterConfig`, which has `sending_queue`,
+    `retry_on_failure` and `timeout` with the collector's keys.
+    """
+
+    config: type[C]
+    create: Callable[[C, ComponentSettings], Exporter]
+
+
+Factory = ReceiverFactory[Any] | ProcessorFactory[Any] | ExporterFactory[Any]
+_FACTORY_CLASS: dict[Kind, type] = {
+    Kind.RECEIVER: ReceiverFactory,
+    Kind.PROCESSOR: ProcessorFactory,
+    Kind.EXPORTER: ExporterFactory,
+}
+
+
+def available(kind: Kind) -> dict[str, EntryPoint]:
+    """The entry points of a kind by component type; nothing is imported."""
+    return {point.name: point for point in entry_points(group=kind.entry_point_group)}
+
+
+def load_factory(kind: Kind, component_type: str, point: EntryPoint) -> Factory:
+    """Import a component's factory.
+
+    Raises:
+        ConfigError: it cannot be imported, or is not a factory of this kind.
+    """
+    path = f"{kind.value}.{component_type}"
+    try:
+        factory = point.load()
+    except Exception as error:
+        message = f"{point.value} cannot be imported: {error}"
+        raise ConfigError([ConfigProblem(path, message)]) from error
+    if not isinstance(factory, _FACTORY_CLASS[kind]):
+        message = f"{point.value} is a {type(factory).__name__}, not a {_FACTORY_CLASS[kind].__name__}"
+        raise ConfigError([ConfigProblem(path, message)])
+    return factory  # type: ignore[return-value] # narrowed by the table above

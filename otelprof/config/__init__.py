@@ -1,0 +1,1 @@
+"""The user's YAML: loading, models, and every error explained at once."""

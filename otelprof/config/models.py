@@ -1,0 +1,114 @@
+"""The `service` section: which pipelines run, and how otelprof speaks of itself."""
+
+from typing import Annotated, Final, Literal, LiteralString
+
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from otelprof.config.endpoint import Endpoint
+from otelprof.config.section import Section
+from otelprof.config.units import Duration
+from otelprof.model import ComponentId
+
+UNDEFINED_REFERENCE: Final = "undefined_reference"
+
+
+def _component_id(value: object, info: ValidationInfo) -> ComponentId:
+    component = value if isinstance(value, ComponentId) else ComponentId.parse(str(value))
+    if info.context is not None:
+        known = [str(one) for one in info.context[info.field_name]]
+        if str(component) not in known:
+            template: LiteralString = "'{wrong}' is not defined under {section}"
+            names = {"wrong": str(component), "section": info.field_name, "known": known}
+            raise PydanticCustomError(UNDEFINED_REFERENCE, template, names)
+    return component
+
+
+def _pipeline_id(value: object) -> ComponentId:
+    pipeline = value if isinstance(value, ComponentId) else ComponentId.parse(str(value))
+    if pipeline.type != "profiles":
+        message = f"'{pipeline}' is not a pipeline of profiles: write profiles, or profiles/name"
+        raise ValueError(message)
+    return pipeline
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Reference = Annotated[ComponentId, PlainValidator(_component_id)]
+
+
+class PipelineConfig(Section):
+    """Which components a pipeline is made of, in the order that a request goes through them.
+
+    Validated with a context, a mapping from `receivers`, `processors` and `exporters` to the ids that are
+    defined there, a reference to any other is a problem.
+    """
+
+    receivers: tuple[Reference, ...]
+    processors: tuple[Reference, ...] = ()
+    exporters: tuple[Reference, ...]
+
+    @field_validator("receivers", "exporters")
+    @classmethod
+    def _not_empty(cls, ids: tuple[ComponentId, ...], info: ValidationInfo) -> tuple[ComponentId, ...]:
+        if not ids:
+            message = f"a pipeline needs {info.field_name}: list at least one"
+            raise ValueError(message)
+        return ids
+
+    @field_validator("receivers", "processors", "exporters")
+    @classmethod
+    def _once(cls, ids: tuple[ComponentId, ...]) -> tuple[ComponentId, ...]:
+        twice = sorted({str(one) for one in ids if ids.count(one) > 1})
+        if twice:
+            message = f"{', '.join(twice)} is listed more than once"
+            raise ValueError(message)
+        return ids
+
+
+class LogsConfig(Section):
+    """How otelprof logs, to stderr.
+
+    Attributes:
+        level: the least severe that is written.
+        encoding: for people (`console`) or for machines (`json`, one object a line).
+    """
+
+    level: Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_lower)] = "info"
+    encoding: Literal["console", "json"] = "console"
+
+
+class MetricsConfig(Section):
+    """Where otelprof serves its metrics.
+
+    Attributes:
+        endpoint: for `GET /metrics`; None serves none.
+    """
+
+    endpoint: Endpoint | None = Endpoint("127.0.0.1", 8888)
+
+
+class TelemetryConfig(Section):
+    """How otelprof speaks of itself."""
+
+    logs: LogsConfig = LogsConfig()
+    metrics: MetricsConfig = MetricsConfig()
+
+
+class ServiceConfig(Section):
+    """What runs.
+
+    Attributes:
+        pipelines: by id, `profiles` or `profiles/name`; at least one.
+        telemetry: how otelprof speaks of itself.
+        drain_timeout: seconds that queues are given to empty themselves at shutdown; what is left then is
+            dropped, counted.
+    """
+
+    pipelines: dict[Annotated[ComponentId, PlainValidator(_pipeline_id)], PipelineConfig] = Field(
+        min_length=1
+    )
+    telemetry: TelemetryConfig = TelemetryConfig()
+    drain_timeout: Duration = 20.0

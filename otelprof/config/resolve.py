@@ -1,0 +1,180 @@
+"""From a configuration file to what the pipeline is built of, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from otelprof.component import ComponentConfig, Factory, Kind, available, load_factory
+from otelprof.config.explain import explain, nearest
+from otelprof.config.load import join, read_document
+from otelprof.config.models import ServiceConfig
+from otelprof.errors import ConfigError, ConfigProblem
+from otelprof.model import ComponentId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from otelprof.config.models import PipelineConfig, TelemetryConfig
+
+_SECTIONS: Final = (*(kind.value for kind in Kind), "service")
+_Components = dict[ComponentId, "ConfiguredComponent"]
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class ConfiguredComponent:
+    """A component as the configuration defines it, not yet made."""
+
+    id: ComponentId
+    kind: Kind
+    factory: Factory
+    config: ComponentConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration that can be run.
+
+    Attributes:
+        components: by kind and id, in the order of the file. Every id in a pipeline is here; one that is here
+            and in no pipeline is not run.
+        service: what runs.
+        warnings: what is probably a mistake, and no reason not to run.
+    """
+
+    components: Mapping[Kind, Mapping[ComponentId, ConfiguredComponent]]
+    service: ServiceConfig
+    warnings: tuple[ConfigProblem, ...]
+
+    @property
+    def pipelines(self) -> Mapping[ComponentId, PipelineConfig]:
+        """The pipelines by id."""
+        return self.service.pipelines
+
+    @property
+    def telemetry(self) -> TelemetryConfig:
+        """How otelprof speaks of itself."""
+        return self.service.telemetry
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read, expand and validate a configuration file. Only the component types that it names are imported.
+
+    Raises:
+        ConfigError: with everything that is wrong, in the order of the file.
+    """
+    document = read_document(path, environ)
+    resolver = _Resolver(document.data)
+    config = resolver.resolve() if document.data or not document.problems else None
+    misread = {problem.path for problem in document.problems}
+    problems = document.problems + [one for one in resolver.problems if one.path not in misread]
+    if problems or config is None:
+        raise ConfigError(sorted(problems, key=lambda problem: _place(problem, document.order)))
+    return config
+
+
+class _Resolver:
+    """Resolves one configuration, and remembers what was wrong."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.problems: list[ConfigProblem] = []
+        self._data = data
+
+    def resolve(self) -> Config | None:
+        for section in self._data.keys() - set(_SECTIONS):
+            message = f"is not a known section; known are {', '.join(_SECTIONS)}"
+            self.problems.append(ConfigProblem(section, message, nearest(section, _SECTIONS)))
+        components = {kind: self._components(kind) for kind in Kind}
+        service = self._service()
+        if service is None:
+            return None
+        return Config(components, service, tuple(_unused(components, service)))
+
+    def _components(self, kind: Kind) -> _Components:
+        found: _Components = {}
+        for text, data in self._section(kind).items():
+            path = join(kind.value, text)
+            try:
+                component_id = ComponentId.parse(text)
+                factory = _factory(kind, component_id.type, path)
+                config = _validate(factory.config, {} if data is None else data, path)
+            except ValueError as error:
+                self.problems.append(ConfigProblem(path, str(error)))
+            except ConfigError as error:
+                self.problems.extend(error.problems)
+            else:
+                found[component_id] = ConfiguredComponent(component_id, kind, factory, config)
+        return found
+
+    def _service(self) -> ServiceConfig | None:
+        if "service" not in self._data:
+            self.problems.append(ConfigProblem("service", "is required: it says which pipelines run"))
+            return None
+        # What is defined, and wrong, counts as defined: its own problem is enough.
+        defined = {kind.value: list(self._section(kind)) for kind in Kind}
+        try:
+            return _validate(ServiceConfig, self._data["service"], "service", defined)
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return None
+
+    def _section(self, kind: Kind) -> dict[str, Any]:
+        body = self._data.get(kind.value)
+        if body is None or isinstance(body, dict):
+            return body or {}
+        problem = ConfigProblem(kind.value, "must be a mapping from component ids to their configuration")
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return {}
+
+
+def _factory(kind: Kind, component_type: str, path: str) -> Factory:
+    """Import the factory of a component type.
+
+    Raises:
+        ConfigError: none or several packages offer it, or it cannot be imported.
+    """
+    what = f"{kind.value.removesuffix('s')} {component_type!r}"
+    points = entry_points(group=kind.entry_point_group, name=component_type)
+    if len(points) > 1:
+        packages = ", ".join(sorted(point.dist.name for point in points if point.dist))
+        raise ConfigError(
+            [ConfigProblem(path, f"several packages offer the {what}, keep one of them: {packages}")]
+        )
+    if not points:
+        known = sorted(available(kind))
+        message = f"there is no {what}; installed are {', '.join(known)}"
+        raise ConfigError([ConfigProblem(path, message, nearest(component_type, known))])
+    return load_factory(kind, component_type, points[component_type])
+
+
+def _validate(model: type[M], data: object, path: str, context: dict[str, list[str]] | None = None) -> M:
+    try:
+        return model.model_validate(data, context=context)
+    except ValidationError as error:
+        raise ConfigError(explain(error, model, data, path)) from error
+
+
+def _unused(components: Mapping[Kind, _Components], service: ServiceConfig) -> list[ConfigProblem]:
+    used = {
+        (kind, one)
+        for pipeline in service.pipelines.values()
+        for kind in Kind
+        for one in getattr(pipeline, kind.value)
+    }
+    return [
+        ConfigProblem(join(kind.value, str(one)), "is defined, but no pipeline uses it")
+        for kind, defined in components.items()
+        for one in defined
+        if (kind, one) not in used
+    ]
+
+
+def _place(problem: ConfigProblem, order: Mapping[str, int]) -> int:
+    """Where in the file a problem is: at the nearest path that the file has."""
+    return order[max((path for path in order if problem.path.startswith(path)), key=len)] if order else 0

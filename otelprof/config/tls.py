@@ -1,0 +1,50 @@
+"""Transport security, with the collector's keys (`configtls`). Files are read when the component starts."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
+
+from otelprof.config.section import Section
+
+
+class ClientTLS(Section):
+    """How a client proves the server, and itself.
+
+    There is no `insecure_skip_verify`: a connection that is encrypted to anybody protects from nobody.
+
+    Attributes:
+        insecure: no TLS at all.
+        ca_file: certificates to trust, PEM; the system's when None.
+        cert_file: this client's certificate, PEM; needs `key_file`.
+        key_file: its private key, PEM.
+        server_name_override: the name to expect in the server's certificate, instead of the endpoint's host.
+    """
+
+    insecure: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name_override: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            message = "cert_file and key_file need each other"
+            raise ValueError(message)
+        return self
+
+
+class ServerTLS(Section):
+    """How a server proves itself, and whether clients must.
+
+    Attributes:
+        cert_file: the server's certificate, PEM, with the chain.
+        key_file: its private key, PEM.
+        client_ca_file: PEM; clients must show a certificate that one of these signed (mutual TLS). When
+            None, clients are not asked for one.
+    """
+
+    cert_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None

@@ -1,0 +1,237 @@
+"""Takes requests from the log and gives them to one exporter: retry, give up, count.
+
+The same few lines for every exporter, so that an exporter itself is only `export(profiles)`. A request that
+waits for its retry waits in the log, and blocks no thread.
+"""
+
+from __future__ import annotations
+
+from threading import Thread
+from typing import TYPE_CHECKING, Final
+
+from otelprof.delivery.retry import Failure, next_attempt_at
+from otelprof.errors import PermanentError, RetryableError
+from otelprof.log.memory import DropReason
+from otelprof.telemetry.metrics import (
+    EXPORTER_DROPPED,
+    EXPORTER_IN_FLIGHT,
+    EXPORTER_QUEUE_CAPACITY,
+    EXPORTER_QUEUE_SIZE,
+    EXPORTER_RETRIES,
+    EXPORTER_SEND_FAILED,
+    EXPORTER_SENT,
+    EXPORTER_SENT_REQUESTS,
+)
+from otelprof.telemetry.throttle import Throttle
+
+if TYPE_CHECKING:
+    from otelprof._core import Profiles
+    from otelprof.component import ComponentSettings, Exporter
+    from otelprof.config.exporter import ExporterConfig
+    from otelprof.log.memory import Cursor, Item
+
+# What an exporter's threads are given to come back in, after it was shut down under them.
+JOIN_SECS: Final = 2.0
+
+
+class Outcomes:
+    """Counts and logs what became of requests."""
+
+    def __init__(self, settings: ComponentSettings) -> None:
+        self._id = str(settings.id)
+        self._metrics = settings.metrics
+        self._logger = settings.logger
+        self._throttle = Throttle(settings.clock)
+
+    def sent(self, profiles: Profiles) -> None:
+        """A request was delivered."""
+        self._metrics.add(EXPORTER_SENT, profiles.sample_count, exporter=self._id)
+        self._metrics.add(EXPORTER_SENT_REQUESTS, exporter=self._id)
+
+    def retrying(self, error: RetryableError, wait_secs: float) -> None:
+        """A request failed, and will be tried again."""
+        kind = type(error).__name__
+        self._metrics.add(EXPORTER_RETRIES, exporter=self._id, error_type=kind)
+        held_back = self._throttle.passed(("retry", kind))
+        if held_back is not None:
+            self._logger.info(
+                "export failed, will be tried again",
+                error=str(error),
+                retry_in_secs=round(wait_secs, 3),
+                suppressed=held_back,
+            )
+
+    def given_up(self, profiles: Profiles, error: Exception, consequence: str) -> None:
+        """A request failed for good."""
+        kind = type(error).__name__
+        self._metrics.add(
+            EXPORTER_SEND_FAILED,
+            profiles.sample_count,
+            exporter=self._id,
+            error_type=kind,
+            error_permanent="false" if isinstance(error, RetryableError) else "true",
+        )
+        held_back = self._throttle.passed((consequence, kind))
+        if held_back is None:
+            return
+        # An exception that is not in our tree is a bug: only its traceback helps.
+        bug = not isinstance(error, RetryableError | PermanentError)
+        self._logger.error(
+            "export failed",
+            consequence=consequence,
+            error=str(error),
+            error_type=kind,
+            samples=profiles.sample_count,
+            suppressed=held_back,
+            exc_info=error if bug else None,
+        )
+
+
+class Sender:
+    """Feeds one exporter from its cursor, and owns its lifecycle.
+
+    Args:
+        exporter: what delivers.
+        cursor: the exporter's place in the log.
+        config: how it is fed, and when it is tried again.
+        component: the exporter's id, logger, metrics and clock.
+    """
+
+    def __init__(
+        self, exporter: Exporter, cursor: Cursor, config: ExporterConfig, component: ComponentSettings
+    ) -> None:
+        self._exporter = exporter
+        self._cursor = cursor
+        self._config = config
+        self._id = component.id
+        self._clock = component.clock
+        self._metrics = component.metrics
+        self._logger = component.logger
+        self._outcomes = Outcomes(component)
+        self._threads: list[Thread] = []
+        self._drain_deadline: float | None = None
+
+    def start(self) -> None:
+        """Start the exporter, then the threads that feed it."""
+        self._exporter.start()
+        labels = {"exporter": str(self._id), "data_type": "profiles"}
+        self._metrics.observe(EXPORTER_QUEUE_SIZE, lambda: self._cursor.size_bytes, **labels)
+        self._metrics.observe(EXPORTER_IN_FLIGHT, lambda: self._cursor.in_flight_count, **labels)
+        self._metrics.set(EXPORTER_QUEUE_CAPACITY, self._cursor.capacity_bytes, **labels)
+        for number in range(self._config.sending_queue.num_consumers):
+            thread = Thread(target=self._work, name=f"otelprof-{self._id}-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def step(self) -> float | None:
+        """Try at most one delivery.
+
+        Returns:
+            How long until the next may be tried: 0 when one was tried now, None when nothing waits.
+        """
+        item = self._cursor.take()
+        if item is None:
+            return self._cursor.secs_until_due()
+        self._attempt(item)
+        return 0.0
+
+    def begin_drain(self, deadline: float) -> None:
+        """From now on, deliver what is there without waiting; nothing more is appended.
+
+        What waits for a retry is tried at once. What fails again is given up, unless the far side names a
+        time before the deadline.
+
+        Args:
+            deadline: on the monotonic clock.
+        """
+        self._drain_deadline = deadline
+        self._cursor.expedite()
+
+    def wait_drained(self, deadline: float) -> None:
+        """Return when nothing is left to deliver, or at the deadline, on the monotonic clock."""
+        self._cursor.wait_until_empty(deadline)
+
+    def shutdown(self) -> None:
+        """Stop the threads and the exporter; what was not delivered is counted and logged."""
+        # An attempt that the shutdown interrupts has no further one.
+        self._drain_deadline = self._clock.monotonic()
+        self._cursor.close()
+        self._exporter.shutdown()
+        for thread in self._threads:
+            thread.join(JOIN_SECS)
+        if any(thread.is_alive() for thread in self._threads):
+            self._logger.warning("exporter does not return from export after its shutdown")
+        self._threads.clear()
+        self._cursor.drop_all(DropReason.SHUTDOWN)
+        lost = self._metrics.value(EXPORTER_DROPPED, exporter=str(self._id), reason=DropReason.SHUTDOWN.value)
+        if lost:
+            self._logger.warning("samples were not delivered before the shutdown", samples=int(lost))
+
+    def _work(self) -> None:
+        while not self._cursor.closed:
+            if self.step() != 0:
+                self._cursor.wait()
+
+    def _attempt(self, item: Item) -> None:
+        if item.first_attempt_at is None:
+            item.first_attempt_at = self._clock.monotonic()
+        try:
+            self._exporter.export(item.profiles)
+        except RetryableError as error:
+            self._failed(item, error, item.first_attempt_at)
+        except Exception as error:  # noqa: BLE001 - a PermanentError, or a bug, which is as permanent
+            self._outcomes.given_up(item.profiles, error, "dropped")
+            self._cursor.drop(item, DropReason.PERMANENT_ERROR)
+        else:
+            self._outcomes.sent(item.profiles)
+            self._cursor.ack(item)
+
+    def _failed(self, item: Item, error: RetryableError, first_attempt_at: float) -> None:
+        now = self._clock.monotonic()
+        if self._drain_deadline is not None:
+            reason = DropReason.SHUTDOWN
+            attempt_at = None if error.retry_after_secs is None else now + error.retry_after_secs
+            if attempt_at is not None and attempt_at >= self._drain_deadline:
+                attempt_at = None
+        else:
+            reason = DropReason.RETRIES_EXHAUSTED
+            failure = Failure(item.attempts + 1, first_attempt_at, now, error.retry_after_secs)
+            attempt_at = next_attempt_at(self._config.retry_on_failure, failure, self._clock.random())
+        if attempt_at is None:
+            self._outcomes.given_up(item.profiles, error, "dropped")
+            self._cursor.drop(item, reason)
+        else:
+            self._outcomes.retrying(error, attempt_at - now)
+            self._cursor.retry_at(item, attempt_at)
+
+
+class DirectSender:
+    """An exporter without a queue (`sending_queue.enabled: false`): its answer is the client's.
+
+    One attempt: the client holds the request, so it is the client who tries again.
+    """
+
+    def __init__(self, exporter: Exporter, component: ComponentSettings) -> None:
+        self._exporter = exporter
+        self._outcomes = Outcomes(component)
+
+    def start(self) -> None:
+        """Start the exporter."""
+        self._exporter.start()
+
+    def deliver(self, profiles: Profiles) -> None:
+        """Export inside the client's call.
+
+        Raises:
+            OtelprofError: what the exporter raised.
+        """
+        try:
+            self._exporter.export(profiles)
+        except Exception as error:
+            self._outcomes.given_up(profiles, error, "the client was told")
+            raise
+        self._outcomes.sent(profiles)
+
+    def shutdown(self) -> None:
+        """Stop the exporter."""
+        self._exporter.shutdown()

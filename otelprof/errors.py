@@ -1,0 +1,133 @@
+"""Every error that crosses a stage, and what the client is told about it.
+
+    OtelprofError
+    ├── ConfigError               the configuration cannot be used; carries every problem at once
+    ├── PermanentError            the same input will fail again: never retried
+    │   ├── InvalidRequestError       not the wire form of a request
+    │   ├── UnsupportedEncodingError  a compression or a revision that is not spoken here
+    │   ├── RequestTooLargeError      over a limit
+    │   └── UnauthenticatedError      the far side refused the credentials
+    └── RetryableError            may succeed later; may say when (`retry_after_secs`)
+        ├── OverloadedError           no memory or no room in a queue
+        └── UnavailableError          the far side cannot be reached, or says so
+
+Nothing else is raised on the data path: an exception that is not in this tree is a bug, logged with its
+traceback and treated as permanent. `ANSWERS` is the only table from an error to a status; a test fails on a
+class it lacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class OtelprofError(Exception):
+    """Root of the tree. The message names the thing, its value, and what to do."""
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One thing wrong with a configuration.
+
+    Attributes:
+        path: where, as `exporters.otlp.endpoint`; empty for the file as a whole.
+        message: what is wrong, with the offending value and what is allowed.
+        hint: the nearest known key or value, when there is one.
+    """
+
+    path: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        return f"{where}{self.message}" + (f" (did you mean {self.hint!r}?)" if self.hint else "")
+
+
+class ConfigError(OtelprofError):
+    """A configuration that cannot be used.
+
+    Attributes:
+        problems: all of them, in the order of the file.
+    """
+
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class PermanentError(OtelprofError):
+    """The same input will fail again."""
+
+
+class InvalidRequestError(PermanentError):
+    """The body is not the wire form of a request; says at which byte and in which field."""
+
+
+class UnsupportedEncodingError(PermanentError):
+    """The body is compressed, or its revision is one, that is not spoken here."""
+
+
+class RequestTooLargeError(PermanentError):
+    """The request is over a limit; names the limit and its key."""
+
+
+class UnauthenticatedError(PermanentError):
+    """The far side refused the credentials."""
+
+
+class RetryableError(OtelprofError):
+    """May succeed later.
+
+    Attributes:
+        retry_after_secs: how long to wait at least, when known.
+    """
+
+    def __init__(self, message: str, *, retry_after_secs: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_secs = retry_after_secs
+
+
+class OverloadedError(RetryableError):
+    """There is no memory, or no room in a queue, for this request now."""
+
+
+class UnavailableError(RetryableError):
+    """The far side cannot be reached, timed out, or says that it is unavailable."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client is told: its gRPC status, and its HTTP status.
+
+    Source: OTLP specification, "OTLP/gRPC Response" and "OTLP/HTTP Response".
+    """
+
+    grpc_status: grpc.StatusCode
+    http_status: int
+
+
+ANSWERS: Final[dict[type[OtelprofError], Answer]] = {
+    InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
+    UnsupportedEncodingError: Answer(grpc.StatusCode.UNIMPLEMENTED, 415),
+    # Without RetryInfo, RESOURCE_EXHAUSTED says: do not send this again (OTLP specification, "Failures").
+    RequestTooLargeError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 413),
+    UnauthenticatedError: Answer(grpc.StatusCode.UNAUTHENTICATED, 401),
+    PermanentError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
+    OverloadedError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
+    UnavailableError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
+    RetryableError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
+    ConfigError: Answer(grpc.StatusCode.INTERNAL, 500),
+    OtelprofError: Answer(grpc.StatusCode.INTERNAL, 500),
+}
+
+
+def answer_for(error: OtelprofError) -> Answer:
+    """The answer to give for an error: its own, or that of its nearest ancestor."""
+    return next(ANSWERS[cls] for cls in type(error).__mro__ if cls in ANSWERS)

@@ -1,0 +1,1 @@
+"""What was acknowledged and not yet delivered: one log, one cursor an exporter."""

@@ -1,0 +1,217 @@
+"""READ THIS FIRST: what runs, and the path of a request through it.
+
+    client ─► Receiver ─► Intake: the processors of each pipeline ─► MemoryLog ─► answer to the client
+                                                                         │
+                                                    Exporter ◄─ Sender ◄─┘  one sender an exporter
+
+1. A receiver (`receiver/`) is called by a client, has the Rust core decode the body into a frozen `Profiles`,
+   and gives it to its intake. That is all it knows of what is behind it.
+2. The intake runs the processors (`processor/`) of every pipeline that the receiver is in. Each may refuse
+   the request, or return another handle. Nothing was taken yet: a refusal is the client's answer.
+3. What is left goes into the log (`log/`), for all exporters of all these pipelines at once, or not at all.
+   This is the acknowledgement: when `append` returns, the client is told that we have it.
+4. Behind the log each exporter (`exporter/`) has a sender (`delivery/`), which delivers at the exporter's own
+   pace, tries again, and counts what it has to give up.
+
+Receivers and exporters are shared between pipelines by id; each pipeline has processors of its own, as in the
+collector. Start goes from the end to the beginning, so that nothing is taken that cannot be delivered; stop
+goes the other way, so that what was taken is delivered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from otelprof.component import ComponentSettings, Kind
+from otelprof.config.exporter import ExporterConfig
+from otelprof.delivery.sender import DirectSender, Sender
+from otelprof.log.memory import MemoryLog
+from otelprof.telemetry.logging import logger_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from otelprof._core import Profiles, Rejection
+    from otelprof.clock import Clock
+    from otelprof.component import Component, Exporter, Processor
+    from otelprof.config.resolve import Config, ConfiguredComponent
+    from otelprof.model import ComponentId
+    from otelprof.telemetry.metrics import Metrics
+
+_logger: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
+
+
+class Service:
+    """Everything that a configuration runs.
+
+    Args:
+        config: what to build.
+        metrics: where all components count.
+        clock: time and chance for all components.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics, clock: Clock) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._clock = clock
+        # From the end to the beginning: each part is given what is behind it.
+        exporters = self._used(Kind.EXPORTER)
+        queues = {id_: _exporter_config(one).sending_queue for id_, one in exporters.items()}
+        self._log = MemoryLog({id_: queue for id_, queue in queues.items() if queue.enabled}, clock, metrics)
+        self._senders = {id_: self._build_sender(one) for id_, one in exporters.items()}
+        self._pipelines = {id_: self._build_pipeline(id_) for id_ in config.pipelines}
+        self._receivers = [self._build_receiver(one) for one in self._used(Kind.RECEIVER).values()]
+
+    def start(self) -> None:
+        """Start exporters, then processors, then receivers.
+
+        Raises:
+            ConfigError: one cannot be started as it is configured; the others are shut down again.
+        """
+        try:
+            for component in self._in_order():
+                component.start()
+        except BaseException:
+            _shutdown(self._in_order())
+            raise
+
+    def stop(self) -> None:
+        """Take nothing more, deliver what was taken for up to `drain_timeout`, and release everything.
+
+        Safe before `start`, and more than once.
+        """
+        _shutdown(self._receivers)
+        self._log.close()
+        deadline = self._clock.monotonic() + self._config.service.drain_timeout
+        queued = [sender for sender in self._senders.values() if isinstance(sender, Sender)]
+        for sender in queued:
+            sender.begin_drain(deadline)
+        for sender in queued:
+            sender.wait_drained(deadline)
+        _shutdown(self._in_order())
+
+    @property
+    def undelivered_bytes(self) -> int:
+        """Memory of what was acknowledged, and is not delivered to every exporter yet."""
+        return self._log.memory_bytes
+
+    def _in_order(self) -> list[Component]:
+        """All components, in the order of their start."""
+        processors = [one for pipeline in self._pipelines.values() for one in pipeline.processors]
+        return [*self._senders.values(), *processors, *self._receivers]
+
+    def _used(self, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
+        """The components of a kind that some pipeline names."""
+        named = {id_ for pipeline in self._config.pipelines.values() for id_ in getattr(pipeline, kind.value)}
+        return {id_: one for id_, one in self._config.components[kind].items() if id_ in named}
+
+    def _build_sender(self, exporter: ConfiguredComponent) -> Sender | DirectSender:
+        settings = self._settings(exporter)
+        config = _exporter_config(exporter)
+        instance: Exporter = _create(exporter, settings)
+        if not config.sending_queue.enabled:
+            return DirectSender(instance, settings)
+        return Sender(instance, self._log.cursor(exporter.id), config, settings)
+
+    def _build_pipeline(self, pipeline: ComponentId) -> Pipeline:
+        config = self._config.pipelines[pipeline]
+        configured = [self._config.components[Kind.PROCESSOR][id_] for id_ in config.processors]
+        processors: list[Processor] = [_create(one, self._settings(one)) for one in configured]
+        queued, direct = [], []
+        for exporter in config.exporters:
+            sender = self._senders[exporter]
+            if isinstance(sender, DirectSender):
+                direct.append(sender)
+            else:
+                queued.append(exporter)
+        return Pipeline(tuple(processors), tuple(queued), tuple(direct))
+
+    def _build_receiver(self, receiver: ConfiguredComponent) -> Component:
+        pipelines = [
+            self._pipelines[id_]
+            for id_, config in self._config.pipelines.items()
+            if receiver.id in config.receivers
+        ]
+        intake = Intake(pipelines, self._log)
+        instance: Component = _create(receiver, self._settings(receiver), intake)
+        return instance
+
+    def _settings(self, component: ConfiguredComponent) -> ComponentSettings:
+        logger = logger_for(component.id, component.kind.value)
+        return ComponentSettings(component.id, component.kind, logger, self._metrics, self._clock)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What one pipeline does to a request, and where it goes.
+
+    Attributes:
+        processors: in their order.
+        queued: exporters that read the log.
+        direct: exporters without a queue, inside the client's call.
+    """
+
+    processors: tuple[Processor, ...]
+    queued: tuple[ComponentId, ...]
+    direct: tuple[DirectSender, ...]
+
+    def process(self, profiles: Profiles) -> Profiles:
+        """Run the processors.
+
+        Raises:
+            OtelprofError: one of them refused the request.
+        """
+        for processor in self.processors:
+            profiles = processor.process(profiles)
+        return profiles
+
+
+class Intake:
+    """The `Consumer` behind a receiver: all pipelines that the receiver is in."""
+
+    def __init__(self, pipelines: Iterable[Pipeline], log: MemoryLog) -> None:
+        self._pipelines = tuple(pipelines)
+        self._log = log
+
+    def consume(self, profiles: Profiles) -> Sequence[Rejection]:
+        """Process a request and acknowledge it: for every pipeline, or for none.
+
+        A request without Profiles is a success, and goes no further, as in the collector. An exporter without
+        a queue has delivered when this returns; when something behind it fails, the client sends the request
+        again, and that exporter delivers it twice.
+
+        Raises:
+            RetryableError: nothing was acknowledged; the client may send it again.
+            PermanentError: nothing was acknowledged, nor will be.
+        """
+        processed = [(pipeline, pipeline.process(profiles)) for pipeline in self._pipelines]
+        left = [(pipeline, result) for pipeline, result in processed if result.profile_count]
+        for pipeline, result in left:
+            for sender in pipeline.direct:
+                sender.deliver(result)
+        self._log.append([(result, pipeline.queued) for pipeline, result in left])
+        return ()
+
+
+def _create(component: ConfiguredComponent, *arguments: object) -> Any:  # noqa: ANN401 - of the factory's kind
+    """Make a component; what its factory is given beside the configuration depends on its kind."""
+    create: Callable[..., Any] = component.factory.create
+    return create(component.config, *arguments)
+
+
+def _exporter_config(exporter: ConfiguredComponent) -> ExporterConfig:
+    """Queue, retry and timeout of an exporter; the defaults for a plugin that does not offer them."""
+    config: Any = exporter.config
+    return config if isinstance(config, ExporterConfig) else ExporterConfig()
+
+
+def _shutdown(components: Sequence[Component]) -> None:
+    """Shut components down, the last first; one that fails does not keep the others from it."""
+    for component in reversed(components):
+        try:
+            component.shutdown()
+        except Exception:
+            _logger.exception("shutdown failed", component=type(component).__name__)

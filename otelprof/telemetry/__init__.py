@@ -1,0 +1,1 @@
+"""What otelprof says about itself: metrics and logs."""

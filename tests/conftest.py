@@ -1,0 +1,21 @@
+"""What every test shares: how hard the property tests look.
+
+`HYPOTHESIS_PROFILE=soak` makes them look for long; run that without pytest's timeout (`--timeout=0`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+settings.register_profile(
+    "ci",
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    print_blob=True,
+)
+settings.register_profile("soak", settings.get_profile("ci"), max_examples=20_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -1,0 +1,31 @@
+"""The end of `make test`: which optional counterparts were there, and what was not tested without them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+# Name, whether it is there, and what the tests do with it.
+COUNTERPARTS = (
+    (
+        "recordings of shared/data",
+        (_ROOT.parent / "shared" / "data" / "otlp").is_dir(),
+        "every recording, not only those of tests/data, comes out meaning the same",
+    ),
+)
+
+
+def main() -> None:
+    """Print one line for each."""
+    absent = [(name, what) for name, is_there, what in COUNTERPARTS if not is_there]
+    for name, what in absent:
+        sys.stdout.write(f"absent: {name}; not tested: {what}\n")
+    if not absent:
+        names = ", ".join(name for name, _, _ in COUNTERPARTS)
+        sys.stdout.write(f"optional counterparts: none was absent ({names})\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Where recorded requests are, for every test that reads some.
+
+`tests/data` holds a chosen few; the whole collection stands beside the repository where there is one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+    ExportProfilesServiceRequest,
+)
+
+TESTS: Final = Path(__file__).resolve().parent
+OWN: Final = TESTS / "data"
+SHARED: Final = TESTS.parent.parent / "shared" / "data" / "otlp"
+
+OLD_SCHEMA: Final = "old-schema"
+"""Folder of requests from before the wire numbers changed: they must never be taken for today's."""
+
+
+def recordings() -> list[Path]:
+    """Every recorded request of today's schema."""
+    return [path for path in _all() if OLD_SCHEMA not in path.parts]
+
+
+def old_recordings() -> list[Path]:
+    """Every recorded request of an older schema."""
+    return [path for path in _all() if OLD_SCHEMA in path.parts]
+
+
+def name(path: Path) -> str:
+    """A short name of a recording, for the id of a test."""
+    return f"{path.parent.name}/{path.stem}"
+
+
+def parsed(path: Path) -> ExportProfilesServiceRequest:
+    """A recording as the official classes read it."""
+    request = ExportProfilesServiceRequest()
+    request.ParseFromString(path.read_bytes())
+    return request
+
+
+def _all() -> list[Path]:
+    return [path for folder in (OWN, SHARED) for path in sorted(folder.rglob("*.otlp"))]

@@ -1,0 +1,136 @@
+"""The command line: what it prints, where, and how it exits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otelprof.cli.app import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = """
+receivers:
+  otlp: {protocols: {grpc: {endpoint: "127.0.0.1:4317"}}}
+processors:
+  memory_limiter: {limit_mib: 512}
+exporters:
+  debug:
+  otlp: {endpoint: far:4317}
+  otlp/unused: {endpoint: far:4317}
+service:
+  pipelines:
+    profiles: {receivers: [otlp], processors: [memory_limiter], exporters: [debug, otlp]}
+    profiles/raw: {receivers: [otlp], exporters: [debug]}
+"""
+
+
+def otelprof(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run the command: exit code, stdout, stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["otelprof", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+    captured = capsys.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, captured.out, captured.err
+
+
+def test_validate_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A good configuration prints its pipelines, warnings go to stderr, and the exit code is 0."""
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG, encoding="utf-8")
+
+    assert otelprof(capsys, "validate", "--config", str(path)) == (
+        0,
+        "profiles: otlp → memory_limiter → debug, otlp\nprofiles/raw: otlp → debug\n",
+        "warning: exporters.otlp/unused: is defined, but no pipeline uses it\n",
+    )
+
+
+def test_validate_bad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every problem is a line on stderr with its path and hint, without a traceback; the exit code is 1."""
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG.replace("limit_mib", "limit_mb").replace("[otlp]", "[otpl]"), encoding="utf-8")
+    code, out, err = otelprof(capsys, "validate", "-c", str(path))
+
+    assert (code, out) == (1, "")
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [
+        ["error", "processors.memory_limiter.limit_mb"],
+        ["error", "service.pipelines.profiles.receivers[0]"],
+        ["error", "service.pipelines.profiles/raw.receivers[0]"],
+    ]
+    assert "(did you mean 'limit_mib'?)\n" in err
+    assert err.endswith("'otpl' is not defined under receivers (did you mean 'otlp'?)\n")
+
+
+def test_validate_expands_the_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variables are those of the process."""
+    monkeypatch.setenv("OTELPROF_TEST_ENDPOINT", "nowhere")
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG.replace("far:4317", '"${env:OTELPROF_TEST_ENDPOINT}"', 1), encoding="utf-8")
+    code, _, err = otelprof(capsys, "validate", "--config", str(path))
+
+    assert code == 1
+    assert err.startswith("error: exporters.otlp.endpoint: 'nowhere' is not an endpoint")
+
+
+def test_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is not there is an error of one line."""
+    path = tmp_path / "nowhere.yaml"
+
+    assert otelprof(capsys, "validate", "--config", str(path)) == (
+        1,
+        "",
+        f"error: {path} cannot be read: No such file or directory\n",
+    )
+
+
+def test_components(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is installed is listed by kind and type, with package and version."""
+    code, out, err = otelprof(capsys, "components")
+    package = f"otelprof {version('otelprof')}"
+
+    assert (code, err) == (0, "")
+    assert f"receiver   otlp                 {package}" in out.splitlines()
+    assert f"processor  memory_limiter       {package}" in out.splitlines()
+    assert f"exporter   debug                {package}" in out.splitlines()
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` prints the installed version."""
+    assert otelprof(capsys, "--version") == (0, f"otelprof {version('otelprof')}\n", "")
+
+
+def test_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that is used wrongly exits with 2."""
+    code, out, err = otelprof(capsys, "validate")
+
+    assert (code, out) == (2, "")
+    assert "--config" in err
+
+
+@pytest.mark.parametrize(
+    ("argument", "unwanted"),
+    [("--help", {"grpc", "pydantic", "yaml"}), ("components", {"otelprof.receiver.otlp", "otelprof._core"})],
+)
+def test_imports(argument: str, unwanted: set[str]) -> None:
+    """Help imports neither gRPC nor pydantic, and is quick; a list of components imports none of them."""
+    code = (
+        "import sys; from otelprof.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: print(*sys.modules, file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", code, argument]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    imported = set(done.stderr.split())
+
+    assert imported & unwanted == set()
+    assert "otelprof.cli.app" in imported

@@ -1,0 +1,82 @@
+"""Logs: to stderr, for people or for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from otelprof.model import ComponentId
+from otelprof.telemetry.logging import configure_logging, logger_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _undo() -> Iterator[None]:
+    level = logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.basicConfig(level=level, handlers=[], force=True)
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A component's line is one JSON object with the collector's attributes, on stderr."""
+    configure_logging("info", "json")
+    logger_for(ComponentId("otlp", "far"), "exporters").warning("sending failed", attempts=3)
+    captured = capsys.readouterr()
+    line = json.loads(captured.err)
+
+    assert captured.out == ""
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "sending failed",
+        "attempts": 3,
+        "level": "warning",
+        "logger": "otelprof.otlp",
+        "otelcol.component.id": "otlp/far",
+        "otelcol.component.kind": "exporter",
+    }
+
+
+def test_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a library logs goes the same way, tracebacks included."""
+    configure_logging("info", "json")
+    try:
+        1 / 0  # noqa: B018 - raises
+    except ZeroDivisionError:
+        logging.getLogger("grpc").exception("call failed")
+    line = json.loads(capsys.readouterr().err)
+
+    assert (line["event"], line["logger"], line["level"]) == ("call failed", "grpc", "error")
+    assert "ZeroDivisionError" in line["exception"]
+
+
+def test_level(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is less severe than the level is not written."""
+    configure_logging("warn", "console")
+    logger = logger_for(ComponentId("otlp"), "receiver")
+    logger.info("quiet")
+    logger.warning("loud")
+    written = capsys.readouterr().err
+
+    assert "quiet" not in written
+    assert "loud" in written
+
+
+def test_no_local_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback on the console does not show the values of local variables."""
+    configure_logging("info", "console")
+    password = "hunter" + "2"
+    try:
+        raise ValueError(len(password))  # noqa: TRY301 - the frame must hold the variable
+    except ValueError:
+        logger_for(ComponentId("otlp"), "receiver").exception("failed")
+    written = capsys.readouterr().err
+
+    assert "ValueError: 7" in written
+    assert password not in written

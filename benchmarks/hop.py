@@ -25,7 +25,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import psutil
@@ -77,7 +77,7 @@ def accepted(export: grpc.UnaryUnaryMultiCallable[bytes, bytes], body: bytes) ->
     try:
         export(body, timeout=60)
     except grpc.RpcError as error:
-        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE:
+        if cast("grpc.Call", error).code() is grpc.StatusCode.UNAVAILABLE:
             return False
         raise
     return True
@@ -96,7 +96,7 @@ def load(port: int, options: argparse.Namespace) -> None:
         # Channels with different options do not share a connection.
         channel_options = [*UNLIMITED, ("otelprof.connection", number), ("grpc.use_local_subchannel_pool", 1)]
         with grpc.insecure_channel(f"127.0.0.1:{port}", channel_options, compression=compression) as channel:
-            export = channel.unary_unary(METHOD)
+            export = channel.unary_unary(METHOD, None, None)
             turn = number
             while time.monotonic() < deadline:
                 body = requests[turn % len(requests)]
@@ -170,7 +170,8 @@ class Run:
 
 def received(process: subprocess.Popen[str]) -> int:
     """How many requests the sink has."""
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write("\n")
     process.stdin.flush()
     return int(process.stdout.readline())
@@ -190,9 +191,11 @@ def measure(command: list[str], ports: tuple[int, int], options: argparse.Namesp
         options.compression,
         *data,
     ]
-    with running([*script, "--role", "sink", "--port", str(sink_port)]) as far, running(command) as hop:
-        assert far.stdout is not None  # noqa: S101 - it is a pipe
+    with contextlib.ExitStack() as stack:
+        far = stack.enter_context(running([*script, "--role", "sink", "--port", str(sink_port)]))
+        assert far.stdout is not None
         far.stdout.readline()
+        hop = stack.enter_context(running(command))
         wait_for_port(port, hop)
         watched = psutil.Process(hop.pid)
         start = time.monotonic()

@@ -56,6 +56,16 @@ impl<T> Ragged<T> {
         &self.items[start..]
     }
 
+    /// Empty the first row, and say how many items it had.
+    pub fn clear_first_row(&mut self) -> usize {
+        let len = self.ends[0];
+        self.items.drain(..len as usize);
+        for end in &mut self.ends {
+            *end -= len;
+        }
+        len as usize
+    }
+
     /// Forget the rows from `rows` on, and items of a row that was not ended.
     pub fn truncate(&mut self, rows: usize) {
         self.ends.truncate(rows);

@@ -233,7 +233,10 @@ impl<'a> RequestReader<'a> {
     fn entity_ref(&mut self, mut message: Reader<'a>) -> Result<()> {
         while let Some((number, wire)) = message.next_field()? {
             match number {
-                1..=4 => drop(self.values.string(&mut message, wire, "EntityRef")?),
+                1 => drop(self.values.string(&mut message, wire, "EntityRef.schema_url")?),
+                2 => drop(self.values.string(&mut message, wire, "EntityRef.type")?),
+                3 => drop(self.values.string(&mut message, wire, "EntityRef.id_keys")?),
+                4 => drop(self.values.string(&mut message, wire, "EntityRef.description_keys")?),
                 _ => message.skip(number, wire)?,
             }
         }

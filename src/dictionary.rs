@@ -10,7 +10,7 @@ use crate::value::{AnyValue, ValueReader};
 use crate::wire::{Reader, Span, Wire};
 
 /// `Mapping`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Mapping {
     /// `memory_start`
     pub memory_start: u64,
@@ -23,7 +23,7 @@ pub struct Mapping {
 }
 
 /// `Line`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Line {
     /// `function_index`
     pub function: u32,
@@ -34,7 +34,7 @@ pub struct Line {
 }
 
 /// `Function`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Function {
     /// `name_strindex`
     pub name: u32,
@@ -188,6 +188,7 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
     /// from; exactly one, unchanged, can be passed on as it stands.
     pub fn finish(mut self, sources: &[Span]) -> (Dictionary, DictionaryFaults, Repairs) {
         self.add_missing_zero_entries();
+        self.clear_zero_entries();
         self.dictionary.unknown_fields = self.values.take_unknown();
         self.dictionary.source = match sources {
             [source] if !self.changed => Some(*source),
@@ -196,7 +197,40 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
         (self.dictionary, self.faults, self.repairs)
     }
 
+    /// Index 0 means "not set", so an entry 0 that is something can only be misunderstood: who refers to it is
+    /// refused, and it is not passed on.
+    fn clear_zero_entries(&mut self) {
+        let d = &mut self.dictionary;
+        let locations = &mut d.locations;
+        let lists_are_empty = [
+            d.mapping_attributes.clear_first_row(),
+            locations.lines.clear_first_row(),
+            locations.attributes.clear_first_row(),
+            d.stacks.clear_first_row(),
+        ]
+        .map(|cleared| cleared == 0);
+        let numbers = (std::mem::take(&mut locations.mapping[0]), std::mem::take(&mut locations.address[0]));
+        let link_is_zero = std::mem::take(&mut d.links[0]) == Link::default() && !self.faults.links.contains_key(&0);
+        let faults = &mut self.faults;
+        for (table, is_zero, faults) in [
+            ("mapping_table", is_taken_zero(&mut d.mappings[0]) && lists_are_empty[0], &mut faults.mappings),
+            ("location_table", lists_are_empty[1] && lists_are_empty[2] && numbers == (0, 0), &mut faults.locations),
+            ("function_table", is_taken_zero(&mut d.functions[0]), &mut faults.functions),
+            ("link_table", link_is_zero, &mut faults.links),
+            ("string_table", std::mem::take(&mut d.strings[0]).len == 0, &mut faults.strings),
+            ("attribute_table", is_taken_zero(&mut d.attributes[0]), &mut faults.attributes),
+            ("stack_table", lists_are_empty[3], &mut faults.stacks),
+        ] {
+            if !is_zero {
+                let message = format!("{table}[0] is not the zero value, and 0 means \"not set\"");
+                faults.insert(0, Fault::new(Reason::ZeroEntry, message));
+                self.changed = true;
+            }
+        }
+    }
+
     fn add_missing_zero_entries(&mut self) {
+        let is_missing = self.is_empty();
         let d = &mut self.dictionary;
         let mut added = 0;
         let mut complete = |is_empty: bool, add: &mut dyn FnMut()| {
@@ -221,9 +255,10 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
         complete(d.strings.is_empty(), &mut || d.strings.push(Span::default()));
         complete(d.attributes.is_empty(), &mut || d.attributes.push(Attribute::default()));
         complete(d.stacks.is_empty(), &mut || d.stacks.end_row());
-        for _ in 0..added {
+        self.changed |= added > 0;
+        // A request without any dictionary is not one with seven faults.
+        for _ in 0..if is_missing { 0 } else { added } {
             self.repairs.count(Repair::ZeroEntryAdded);
-            self.changed = true;
         }
     }
 
@@ -403,6 +438,11 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
         }
         Ok(())
     }
+}
+
+/// Whether an entry is the zero value; it is afterwards.
+fn is_taken_zero<T: Default + PartialEq>(entry: &mut T) -> bool {
+    std::mem::take(entry) == T::default()
 }
 
 impl Dictionary {

@@ -25,6 +25,8 @@ pub mod profiles;
 pub mod collect;
 pub mod encode;
 
+pub mod symbols;
+
 pub mod fold;
 pub mod summary;
 

@@ -48,7 +48,9 @@ pub fn normalise(
         profile.rows = put_back(samples, &sent, is_half_filled, |row| !is_mixed || has_timestamp(&sent, row));
         if is_mixed {
             let rows = put_back(samples, &sent, is_half_filled, |row| !has_timestamp(&sent, row));
-            sibling = Some(Profile { rows, ..profile.clone() });
+            // The payload stands for the whole; it must not be counted twice.
+            let (original_payload_format, original_payload) = Default::default();
+            sibling = Some(Profile { rows, original_payload_format, original_payload, ..profile.clone() });
         }
         for (repair, is_made) in [
             (Repair::ValuesSummed, shapes.several_values > 0),

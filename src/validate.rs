@@ -10,7 +10,7 @@ use std::ops::Range;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::columns::Samples;
-use crate::dictionary::{Attribute, Dictionary, DictionaryFaults, Faults, Function, Link, Mapping};
+use crate::dictionary::{Attribute, Dictionary, DictionaryFaults, Faults};
 use crate::limits::Limits;
 use crate::refusal::{Checked, Fault, Reason};
 use crate::value::{KeyValue, check_references};
@@ -55,7 +55,6 @@ impl<'a> Validator<'a> {
     pub fn new(body: &'a [u8], limits: &'a Limits, dictionary: &'a Dictionary, faults: DictionaryFaults) -> Self {
         let mut validator = Self { body, limits, dictionary, faults, keys: vec![] };
         validator.keys = validator.attribute_keys();
-        validator.check_zero_entries();
         // In the order of what refers to what, so that a fault travels up.
         validator.faults.attributes.extend(validator.bad_attributes());
         validator.faults.functions.extend(validator.bad_functions());
@@ -101,33 +100,6 @@ impl<'a> Validator<'a> {
             None => attribute.key,
         };
         self.dictionary.attributes.iter().map(key).collect()
-    }
-
-    /// Index 0 means "not set", so an entry 0 that is something can only be misunderstood.
-    fn check_zero_entries(&mut self) {
-        let d = self.dictionary;
-        let locations = &d.locations;
-        let location_is_zero = locations.mapping[0] == 0
-            && locations.address[0] == 0
-            && locations.lines.row(0).is_empty()
-            && locations.attributes.row(0).is_empty();
-        let mapping_is_zero = d.mappings[0] == Mapping::default() && d.mapping_attributes.row(0).is_empty();
-        let link_is_zero = d.links[0] == Link::default() && !self.faults.links.contains_key(&0);
-        let faults = &mut self.faults;
-        for (table, is_zero, faults) in [
-            ("mapping_table", mapping_is_zero, &mut faults.mappings),
-            ("location_table", location_is_zero, &mut faults.locations),
-            ("function_table", d.functions[0] == Function::default(), &mut faults.functions),
-            ("link_table", link_is_zero, &mut faults.links),
-            ("string_table", d.strings[0].len == 0, &mut faults.strings),
-            ("attribute_table", d.attributes[0] == Attribute::default(), &mut faults.attributes),
-            ("stack_table", d.stacks.row(0).is_empty(), &mut faults.stacks),
-        ] {
-            if !is_zero {
-                let message = format!("{table}[0] is not the zero value, and 0 means \"not set\"");
-                faults.insert(0, Fault::new(Reason::ZeroEntry, message));
-            }
-        }
     }
 
     fn bad_attributes(&self) -> Vec<(u32, Fault)> {

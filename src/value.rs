@@ -199,6 +199,18 @@ impl AnyValue {
         }
     }
 
+    /// The same value with each of its pieces of the body moved to another one.
+    #[must_use]
+    pub fn moved(&self, place: &mut impl FnMut(Span) -> Span) -> Self {
+        match self {
+            Self::String(span) => Self::String(place(*span)),
+            Self::Bytes(span) => Self::Bytes(place(*span)),
+            Self::Array(items) => Self::Array(items.iter().map(|item| item.moved(place)).collect()),
+            Self::KvList(items) => Self::KvList(items.iter().map(|pair| pair.moved(place)).collect()),
+            other => other.clone(),
+        }
+    }
+
     /// Write as field `field`, string-table indices renumbered.
     pub fn write(&self, writer: &mut Writer, field: u32, body: &[u8], strings: &impl Fn(u32) -> u32) {
         writer.message(field, 0, |w| match self {
@@ -216,6 +228,12 @@ impl AnyValue {
 }
 
 impl KeyValue {
+    /// The same pair with each of its pieces of the body moved to another one.
+    #[must_use]
+    pub fn moved(&self, place: &mut impl FnMut(Span) -> Span) -> Self {
+        Self { key: place(self.key), key_index: self.key_index, value: self.value.moved(place) }
+    }
+
     /// Call `see` with every string-table index in this pair. An inline key refers to nothing.
     pub fn string_indices(&self, see: &mut impl FnMut(u32)) {
         if self.key_index != 0 {

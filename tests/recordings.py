@@ -43,4 +43,9 @@ def parsed(path: Path) -> ExportProfilesServiceRequest:
 
 
 def _all() -> list[Path]:
-    return [path for folder in (OWN, SHARED) for path in sorted(folder.rglob("*.otlp"))]
+    # Ours are copies of shared ones: the first of a name is enough.
+    found: dict[str, Path] = {}
+    for folder in (OWN, SHARED):
+        for path in sorted(folder.rglob("*.otlp")):
+            found.setdefault(name(path), path)
+    return list(found.values())

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Thread
 from typing import Annotated
 
 import typer
@@ -64,23 +65,27 @@ def run(
 
 
 class Signals:
-    """Takes SIGTERM and SIGINT from now on: the first is handed out, the second ends the process."""
+    """Takes SIGTERM and SIGINT from now on: the first is handed out, the second ends the process.
+
+    A thread reads them from a pipe. Python's own handlers run on the main thread only, and it may sleep
+    through its signal while it waits on a lock.
+    """
 
     def __init__(self) -> None:
-        # The one queue whose `put` may interrupt its own `get`.
-        self._came: SimpleQueue[int] = SimpleQueue()
-        self._stopping = False
+        self._first: SimpleQueue[int] = SimpleQueue()
+        self._numbers, written = os.pipe()
+        os.set_blocking(written, False)
+        signal.set_wakeup_fd(written)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
+            signal.signal(number, lambda _number, _frame: None)
+        Thread(target=self._read, name="otelprof-signals", daemon=True).start()
 
     def wait(self) -> str:
         """The name of the first signal, when it comes."""
-        return signal.Signals(self._came.get()).name
+        return signal.Signals(self._first.get()).name
 
-    def _handle(self, number: int, _frame: object) -> None:
-        if self._stopping:
-            # No lock may be taken here, so neither logger nor exit handlers.
-            os.write(2, b"otelprof was stopped by a second signal; what was not delivered is lost\n")
-            os._exit(128 + number)
-        self._stopping = True
-        self._came.put(number)
+    def _read(self) -> None:
+        self._first.put(os.read(self._numbers, 1)[0])
+        (second,) = os.read(self._numbers, 1)
+        os.write(2, b"otelprof was stopped by a second signal; what was not delivered is lost\n")
+        os._exit(128 + second)

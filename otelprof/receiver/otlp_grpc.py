@@ -7,10 +7,12 @@ than `max_recv_msg_size_mib`, an unknown `grpc-encoding`) is answered by gRPC.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Condition
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -51,8 +53,10 @@ VERSION: Final = "1"
 # The collector's own words (otlpreceiver, v0.165).
 WRONG_VERSION: Final = f"invalid or unsupported {VERSION_HEADER}: supported version is {VERSION}"
 
-# How long calls that are being worked on are given at shutdown.
+# At shutdown: how long requests that are being worked on are given, and then what else has a call open, as a
+# watcher of the health service that has to hear of it.
 GRACE_SECS: Final = 5.0
+_FAREWELL_SECS: Final = 0.2
 # A status travels in HTTP/2 headers, which clients take up to 8 KiB of.
 _MAX_STATUS_CHARS: Final = 1000
 # Bits of grpc_compression_algorithm: identity and gzip; the core does not inflate deflate.
@@ -114,11 +118,14 @@ class GrpcReceiver:
         self._logger.info("receiver listens", endpoint=f"{host}:{port}", protocol="grpc")
 
     def shutdown(self) -> None:
-        """Take no new call, and give those being worked on up to `GRACE_SECS`."""
+        """Take no new request, and give those being worked on up to `GRACE_SECS`."""
         server, self._server = self._server, None
         if server is not None:
             self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-            server.stop(GRACE_SECS).wait()
+            stopped = server.stop(GRACE_SECS)
+            self._service.wait_until_idle(GRACE_SECS)
+            if not stopped.wait(_FAREWELL_SECS):
+                server.stop(None).wait()
         if self._threads is not None:
             self._threads.shutdown()
 
@@ -160,6 +167,8 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         self._throttle = Throttle(component.clock)
         self._counts = RequestCounts(component)
         self._method = grpc.unary_unary_rpc_method_handler(self.export)
+        self._in_flight = 0
+        self._idle = Condition()
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -167,8 +176,23 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         """The handler of `Export`; none for another method."""
         return self._method if handler_call_details.method == EXPORT else None
 
+    def wait_until_idle(self, timeout_secs: float) -> None:
+        """Return when no request is being worked on, or when the time is over."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._in_flight == 0, timeout_secs)
+
     def export(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request: the bytes of an `ExportProfilesServiceResponse`, or an abort."""
+        with self._idle:
+            self._in_flight += 1
+        try:
+            return self._answer(body, context)
+        finally:
+            with self._idle:
+                self._in_flight -= 1
+                self._idle.notify_all()
+
+    def _answer(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         try:
             return self._take(body, context)
         except OtelprofError as error:
@@ -299,5 +323,6 @@ def _why_not(endpoint: Endpoint) -> str:
     try:
         socket.create_server((endpoint.host, endpoint.port), family=family, reuse_port=False).close()
     except OSError as error:
-        return f"{error.strerror or error}"
+        # Its own text repeats the address.
+        return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     return "the system does not say why"

@@ -6,11 +6,9 @@
             config = MyConfig(endpoint=my_backend.endpoint)
             return Subject(factory, config, delivered=lambda: len(my_backend.requests))
 
-Needs pytest; `pytest.register_assert_rewrite("otelprof.testing.contract")` in a conftest shows the values of an
-assert that fails.
+Needs pytest; `pytest.register_assert_rewrite("otelprof.testing.contract")` in a conftest shows the values of
+an assert that fails.
 """
-
-# ruff: noqa: S101 - asserts are the tests
 
 from __future__ import annotations
 
@@ -110,12 +108,6 @@ class ExporterContract:
         message = "give a fixture `subject` that returns an otelprof.testing.contract.Subject"
         raise NotImplementedError(message)
 
-    def _export_once(self, subject: Subject) -> None:
-        exporter = subject.create()
-        exporter.start()
-        exporter.export(small_profiles())
-        exporter.shutdown()
-
     @pytest.fixture
     def exporter(self, subject: Subject) -> Iterator[Exporter]:
         """A started exporter, shut down after the test."""
@@ -143,9 +135,9 @@ class ExporterContract:
 
     def test_nothing_is_left(self, subject: Subject) -> None:
         """After a shutdown no thread and no socket is left."""
-        self._export_once(subject)  # the backend's own threads and sockets are there from now on
+        _export_once(subject)  # the backend's own threads and sockets are there from now on
         before = _holdings()
-        self._export_once(subject)
+        _export_once(subject)
         deadline = time.monotonic() + SETTLE_SECS
         while _holdings() - before and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -197,6 +189,13 @@ class ExporterContract:
         with pytest.raises(OtelprofError):
             exporter.export(small_profiles())
         assert before == subject.delivered()
+
+
+def _export_once(subject: Subject) -> None:
+    exporter = subject.create()
+    exporter.start()
+    exporter.export(small_profiles())
+    exporter.shutdown()
 
 
 def _holdings() -> set[str]:

@@ -1,8 +1,11 @@
 """An OTLP/gRPC server for tests: it records what comes, and answers as it is told.
 
-with Sink() as sink:
-    ...  # let something export to sink.endpoint
-    assert [len(body)] == [len(request.body) for request in sink.wait_for(1)]
+    with Sink() as sink:
+        sink.answer(SinkAnswer(grpc.StatusCode.UNAVAILABLE, retry_after_secs=0.1))
+        ...  # let something export to sink.endpoint
+        assert [body, body] == [request.body for request in sink.wait_for(2)]
+
+Requests are answered as the script of `answer` says, then with OK.
 """
 
 from __future__ import annotations

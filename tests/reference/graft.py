@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+    ExportProfilesServiceRequest,
+)
+
 from tests.reference.tables import TABLES, profiles_of
 
 if TYPE_CHECKING:
-    from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
-        ExportProfilesServiceRequest,
-    )
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue
     from opentelemetry.proto.profiles.v1development.profiles_pb2 import Sample
 
@@ -91,3 +92,16 @@ def nested(value: AnyValue, depth: int) -> AnyValue:
         value = value.kvlist_value.values.add(key="k").value if level % 2 else value.array_value.values.add()
     value.int_value = 1
     return value
+
+
+def example() -> ExportProfilesServiceRequest:
+    """A small valid request of two resources with one Profile each, which share every entry."""
+    request = ExportProfilesServiceRequest()
+    graft = Graft(request, 0)
+    graft.profile.sample_type.type_strindex = graft.profile.period_type.type_strindex = graft.string
+    graft.resource_value().string_value = "first"
+    graft.scope_profiles.scope.name = "scope"
+    second = request.resource_profiles.add()
+    second.CopyFrom(request.resource_profiles[0])
+    second.resource.attributes[0].value.string_value = "second"
+    return request

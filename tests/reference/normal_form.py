@@ -95,7 +95,7 @@ def widen_window(profile: Profile) -> None:
 def split_shapes(profile: Profile) -> list[Profile]:
     """One Profile, or two when samples with and without timestamps stand side by side.
 
-    Those with timestamps go first and keep the id; and the payload, which would count twice if it stood twice.
+    Those with timestamps go first and keep the id, and the payload, which in both would count twice.
     """
     dated = [sample for sample in profile.samples if sample.timestamps_unix_nano]
     undated = [sample for sample in profile.samples if not sample.timestamps_unix_nano]

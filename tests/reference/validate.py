@@ -83,7 +83,7 @@ class Bounds(Protocol):
 
     @property
     def max_attribute_depth(self) -> int:
-        """Arrays and key-value lists around one value."""
+        """Values within each other: one that holds no other is one deep."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Reached:
         for pairs in (resource.attributes, scope.attributes):
             if len(pairs) > self._limits.max_attributes:
                 self._found.add("too_many_attributes")
-            self.key_values(pairs, depth=0)
+            self.key_values(pairs, depth=1)
 
     def profile(self, profile: Profile) -> None:
         """A Profile and its samples."""
@@ -231,12 +231,13 @@ class Reached:
             self.text(pair.key)
             if pair.key_strindex:
                 self.string(pair.key_strindex)
-            self.any_value(pair.value, depth)
+            if pair.HasField("value"):
+                self.any_value(pair.value, depth)
 
     def any_value(self, value: AnyValue, depth: int) -> None:
-        """A value; `depth` counts the arrays and key-value lists around it."""
+        """A value; `depth` counts it, and the arrays and key-value lists around it."""
         kind = value.WhichOneof("value")
-        if kind in {"array_value", "kvlist_value"} and depth >= self._limits.max_attribute_depth:
+        if depth > self._limits.max_attribute_depth:
             self._found.add("attribute_too_deep")
         if kind == "string_value":
             self.text(value.string_value)
@@ -271,7 +272,7 @@ class Reached:
             self._found.add("zero_entry")
         self.string(attribute.key_strindex)
         self.string(attribute.unit_strindex)
-        self.any_value(attribute.value, depth=0)
+        self.any_value(attribute.value, depth=1)
 
     def link(self, index: int) -> None:
         """A reference into the link table."""

@@ -1,0 +1,69 @@
+"""The built-in exporters keep the contract that plugins have to keep."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from otelprof.exporter import debug, otlp
+from otelprof.testing.contract import ExporterContract, Subject
+from otelprof.testing.sink import Sink, SinkAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Stdout(io.StringIO):
+    """A stdout that can break."""
+
+    broken = False
+
+    def write(self, text: str) -> int:
+        """Write, or fail as a closed pipe does."""
+        if self.broken:
+            raise BrokenPipeError
+        return super().write(text)
+
+    def blocks(self) -> int:
+        """How many requests were written."""
+        return self.getvalue().count("contract: 1 profiles")
+
+
+class TestDebugExporter(ExporterContract):
+    """The `debug` exporter; its backend is stdout."""
+
+    @pytest.fixture
+    def subject(self, monkeypatch: pytest.MonkeyPatch) -> Subject:
+        """With a stdout that is read and broken by the test."""
+        stdout = Stdout()
+        # Not `sys.stdout` itself: pytest puts its own there when the test begins.
+        monkeypatch.setattr(debug, "sys", SimpleNamespace(stdout=stdout))
+        return Subject(
+            debug.factory,
+            debug.DebugExporterConfig(verbosity="detailed"),
+            delivered=stdout.blocks,
+            fail_retryably=lambda: setattr(stdout, "broken", True),
+        )
+
+
+class TestOtlpExporter(ExporterContract):
+    """The `otlp` exporter; its backend is a sink on loopback."""
+
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        """With a sink that the test can make fail."""
+        with Sink() as sink:
+            away = SinkAnswer(grpc.StatusCode.UNAVAILABLE, "away")
+            refused = SinkAnswer(grpc.StatusCode.INVALID_ARGUMENT, "refused")
+            config = {"endpoint": sink.endpoint, "tls": {"insecure": True}}
+            yield Subject(
+                otlp.factory,
+                otlp.OtlpExporterConfig.model_validate(config),
+                delivered=lambda: len(sink.taken),
+                fail_retryably=lambda: sink.answer_always(away),
+                fail_permanently=lambda: sink.answer_always(refused),
+            )

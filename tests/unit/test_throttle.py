@@ -1,0 +1,47 @@
+"""One log line where there would be thousands, safe to print."""
+
+from __future__ import annotations
+
+import pytest
+
+from otelprof.telemetry.text import printable
+from otelprof.telemetry.throttle import Throttle
+from otelprof.testing.clock import SimulatedClock
+
+
+def test_one_event_of_a_kind_passes_in_a_period() -> None:
+    """The first passes, the others are counted until the period is over; kinds do not hold up each other."""
+    clock = SimulatedClock()
+    throttle = Throttle(clock, period_secs=10.0)
+    assert [0, None, None, 0] == [throttle.passed(kind) for kind in ("a", "a", "a", "b")]
+    clock.advance(10.0)
+    assert [2, None, 0] == [throttle.passed(kind) for kind in ("a", "a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain ünïcode 日本", "plain ünïcode 日本"),
+        ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
+        ("two\nlines\r\ttab", r"two\nlines\r\ttab"),
+        ("right\u202eleft\u200b", r"right\u202eleft\u200b"),
+        ("\U000e0041", r"\U000e0041"),
+        ("", ""),
+    ],
+)
+def test_text_from_the_wire_is_printable(text: str, expected: str) -> None:
+    """What a terminal would obey is written out."""
+    assert expected == printable(text)
+
+
+def test_long_text_is_cut() -> None:
+    """A megabyte of a name is cut at the length that was asked for."""
+    assert ("x" * 9 + "…", "x" * 10) == (printable("x" * 1_000_000, 10), printable("x" * 10, 10))
+
+
+def test_the_simulated_clock_repeats_itself() -> None:
+    """The same seed gives the same chance, and time moves only forward."""
+    first, second = SimulatedClock(seed=7), SimulatedClock(seed=7)
+    assert [first.random(), first.random()] == [second.random(), second.random()]
+    with pytest.raises(ValueError, match="time does not go back"):
+        first.advance(-1.0)

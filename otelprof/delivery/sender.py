@@ -136,10 +136,10 @@ class Sender:
         return 0.0
 
     def begin_drain(self, deadline: float) -> None:
-        """From now on, deliver what is there without waiting; nothing more is appended.
+        """From now on, deliver what is there; nothing more is appended.
 
-        What waits for a retry is tried at once. What fails again is given up, unless the far side names a
-        time before the deadline.
+        What waits for a retry is tried at once, then at the usual intervals; what would be due after the
+        deadline is given up.
 
         Args:
             deadline: on the monotonic clock.
@@ -188,15 +188,12 @@ class Sender:
 
     def _failed(self, item: Item, error: RetryableError, first_attempt_at: float) -> None:
         now = self._clock.monotonic()
-        if self._drain_deadline is not None:
-            reason = DropReason.SHUTDOWN
-            attempt_at = None if error.retry_after_secs is None else now + error.retry_after_secs
-            if attempt_at is not None and attempt_at >= self._drain_deadline:
-                attempt_at = None
-        else:
-            reason = DropReason.RETRIES_EXHAUSTED
-            failure = Failure(item.attempts + 1, first_attempt_at, now, error.retry_after_secs)
-            attempt_at = next_attempt_at(self._config.retry_on_failure, failure, self._clock.random())
+        reason = DropReason.RETRIES_EXHAUSTED
+        failure = Failure(item.attempts + 1, first_attempt_at, now, error.retry_after_secs)
+        attempt_at = next_attempt_at(self._config.retry_on_failure, failure, self._clock.random())
+        deadline = self._drain_deadline
+        if deadline is not None and attempt_at is not None and attempt_at >= deadline:
+            reason, attempt_at = DropReason.SHUTDOWN, None
         if attempt_at is None:
             self._outcomes.given_up(item.profiles, error, "dropped")
             self._cursor.drop(item, reason)

@@ -124,9 +124,11 @@ def test_sigterm_delivers_what_was_acknowledged(sink: Sink, tmp_path: Path) -> N
 
 
 def test_a_dead_next_hop_does_not_hold_up_the_stop(sink: Sink, tmp_path: Path) -> None:
-    """What cannot be delivered at the end is counted, said, and not waited for."""
+    """What cannot be delivered before the drain timeout is counted, said, and not waited for."""
     sink.answer_always(SinkAnswer(UNAVAILABLE, "away"))
-    with Process(one_pipeline(exporters={"otlp": exporter(sink.endpoint)}), tmp_path) as process:
+    config = one_pipeline(exporters={"otlp": exporter(sink.endpoint)})
+    config["service"]["drain_timeout"] = "1s"
+    with Process(config, tmp_path) as process:
         with Client(process.endpoint) as client:
             client.export(request(samples=7).SerializeToString())
         process.signal(signal.SIGINT)

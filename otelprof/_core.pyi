@@ -15,6 +15,7 @@ __all__ = [
     "REJECTION_REASONS",
     "REPAIRS",
     "Limits",
+    "Merger",
     "Profiles",
     "Rejection",
     "SummaryRow",
@@ -173,3 +174,25 @@ class Profiles:
     @property
     def unknown_fields_dropped(self) -> int:
         """How many unknown fields `to_otlp` leaves out, from messages that had to be written anew."""
+
+@final
+class Merger:
+    """Merges requests, and remembers their symbols: the n-th request of a service names nearly the same ones.
+
+    Safe from several threads, one merge at a time. What it remembers is bounded; it never changes what a merge
+    means, nor its bytes.
+    """
+
+    def __new__(cls) -> Merger: ...
+    def merge(self, requests: Sequence[Profiles]) -> Profiles:
+        """One request that means what all of them mean together.
+
+        One dictionary by value, without orphans and duplicates, most used entries first; Resources and scopes of
+        equal value joined; within each Profile, Samples of one identity {stack, set of attributes, link}
+        combined. Profiles stay apart, in the order of the requests. The result has no rejections and no repairs:
+        those are with the requests.
+        """
+
+    @property
+    def symbol_count(self) -> int:
+        """How many symbols are remembered."""

@@ -1,7 +1,7 @@
 //! The only file that names pyo3: bytes in, bytes out, all work without the GIL, no panic across.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -12,6 +12,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use crate::error::Error;
 use crate::fold::Selection;
 use crate::limits;
+use crate::merge;
 use crate::profiles;
 use crate::refusal::{Reason, Repair};
 use crate::summary;
@@ -275,11 +276,44 @@ impl Profiles {
     }
 }
 
+/// Merges requests, and remembers their symbols for the next time.
+#[pyclass(frozen, module = "otelprof._core")]
+struct Merger(Mutex<merge::Merger>);
+
+#[pymethods]
+impl Merger {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn merge(&self, py: Python<'_>, requests: Vec<Py<Profiles>>) -> PyResult<Profiles> {
+        let requests: Vec<_> = requests.into_iter().map(|request| Arc::clone(&request.get().inner)).collect();
+        let merged = work(py, || {
+            let requests: Vec<_> = requests.iter().map(AsRef::as_ref).collect();
+            // A panic in an earlier merge may have left half a symbol behind: start anew.
+            let mut merger = self.0.lock().unwrap_or_else(|poisoned| {
+                let mut merger = poisoned.into_inner();
+                *merger = merge::Merger::default();
+                merger
+            });
+            merger.merge(&requests)
+        })?;
+        Ok(Profiles::new(merged))
+    }
+
+    #[getter]
+    fn symbol_count(&self) -> usize {
+        self.0.lock().map_or(0, |merger| merger.symbol_count())
+    }
+}
+
 /// The module `otelprof._core`.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_class::<Limits>()?;
+    module.add_class::<Merger>()?;
     module.add_class::<Profiles>()?;
     module.add_class::<Rejection>()?;
     module.add_class::<SummaryRow>()?;

@@ -25,6 +25,8 @@ pub mod profiles;
 pub mod collect;
 pub mod encode;
 
+pub mod merge;
+pub mod order;
 pub mod symbols;
 
 pub mod fold;

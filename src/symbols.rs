@@ -3,7 +3,7 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::columns::Ragged;
 use crate::dictionary::{Attribute, Dictionary, Function, Line, Link, Mapping};
@@ -102,7 +102,7 @@ impl Symbols {
         intern(entry, table.len(), || table.push(link))
     }
 
-    /// `attributes` are a set: sorted by the caller.
+    /// `attributes` are a set: in the order of their content.
     fn mapping(&mut self, mapping: Mapping, attributes: &[u32]) -> u32 {
         let Self { dictionary: Dictionary { mappings: table, mapping_attributes: rows, .. }, hasher, mappings, .. } =
             self;
@@ -116,7 +116,7 @@ impl Symbols {
         })
     }
 
-    /// `attributes` are a set: sorted by the caller.
+    /// `attributes` are a set: in the order of their content.
     fn location(&mut self, mapping: u32, address: u64, lines: &[Line], attributes: &[u32]) -> u32 {
         let Self { dictionary: Dictionary { locations: table, .. }, hasher, locations, .. } = self;
         let hash = hasher.hash_one((mapping, address, lines, attributes));
@@ -164,6 +164,18 @@ impl Symbols {
     }
 }
 
+impl Symbols {
+    /// Put attributes in an order that depends on nothing but what they are.
+    fn sort_by_content(&self, attributes: &mut [u32]) {
+        let content = |&index: &u32| {
+            let attribute = &self.dictionary.attributes[index as usize];
+            let string = |index: u32| self.dictionary.strings[index as usize].of(&self.text);
+            (string(attribute.key), self.encoded_values[index as usize].of(&self.text), string(attribute.unit))
+        };
+        attributes.sort_by(|a, b| content(a).cmp(&content(b)));
+    }
+}
+
 /// The index of an entry that is there, or that is added as the `next` one.
 fn intern(entry: hashbrown::hash_table::Entry<'_, u32>, next: usize, add: impl FnOnce()) -> u32 {
     match entry {
@@ -197,6 +209,11 @@ pub struct Names<'a> {
     locations: Vec<u32>,
     links: Vec<u32>,
     stacks: Vec<u32>,
+    /// Sets of attributes that Samples have, by number; equal sets have one.
+    sets: Ragged<u32>,
+    set_numbers: HashMap<Vec<u32>, u32>,
+    known_sets: HashMap<&'a [u32], u32>,
+    last_set: Option<(&'a [u32], u32)>,
 }
 
 impl<'a> Names<'a> {
@@ -212,6 +229,10 @@ impl<'a> Names<'a> {
             locations: vec![UNKNOWN; d.locations.mapping.len()],
             links: vec![UNKNOWN; d.links.len()],
             stacks: vec![UNKNOWN; d.stacks.len()],
+            sets: Ragged::default(),
+            set_numbers: HashMap::new(),
+            known_sets: HashMap::new(),
+            last_set: None,
         }
     }
 
@@ -275,10 +296,39 @@ impl<'a> Names<'a> {
         self.functions[index as usize]
     }
 
-    fn attribute_set(&mut self, symbols: &mut Symbols, indices: &[u32]) -> Vec<u32> {
+    /// The set of some attributes, in the order of their content.
+    fn sorted_attributes(&mut self, symbols: &mut Symbols, indices: &[u32]) -> Vec<u32> {
         let mut set: Vec<u32> = indices.iter().map(|&index| self.attribute(symbols, index)).collect();
-        set.sort_unstable();
+        symbols.sort_by_content(&mut set);
         set
+    }
+
+    /// The number, within this request, of a Sample's set of attributes.
+    pub fn attribute_set(&mut self, symbols: &mut Symbols, indices: &'a [u32]) -> u32 {
+        // Neighbours mostly have the same attributes.
+        if let Some((last, number)) = self.last_set
+            && last == indices
+        {
+            return number;
+        }
+        let known = self.known_sets.get(indices).copied();
+        let number = known.unwrap_or_else(|| {
+            let set = self.sorted_attributes(symbols, indices);
+            let next = self.sets.len() as u32;
+            let number = *self.set_numbers.entry(set.clone()).or_insert(next);
+            if number == next {
+                push_row(&mut self.sets, &set);
+            }
+            self.known_sets.insert(indices, number);
+            number
+        });
+        self.last_set = Some((indices, number));
+        number
+    }
+
+    /// The attributes of a set.
+    pub fn set(&self, number: u32) -> &[u32] {
+        self.sets.row(number as usize)
     }
 
     fn mapping(&mut self, symbols: &mut Symbols, index: u32) -> u32 {
@@ -286,7 +336,7 @@ impl<'a> Names<'a> {
             let dictionary = &self.source.dictionary;
             let mapping = dictionary.mappings[index as usize];
             let filename = self.string(symbols, mapping.filename);
-            let attributes = self.attribute_set(symbols, dictionary.mapping_attributes.row(index as usize));
+            let attributes = self.sorted_attributes(symbols, dictionary.mapping_attributes.row(index as usize));
             self.mappings[index as usize] = symbols.mapping(Mapping { filename, ..mapping }, &attributes);
         }
         self.mappings[index as usize]
@@ -296,7 +346,7 @@ impl<'a> Names<'a> {
         if self.locations[index as usize] == UNKNOWN {
             let (row, locations) = (index as usize, &self.source.dictionary.locations);
             let mapping = self.mapping(symbols, locations.mapping[row]);
-            let attributes = self.attribute_set(symbols, locations.attributes.row(row));
+            let attributes = self.sorted_attributes(symbols, locations.attributes.row(row));
             let lines: Vec<Line> = locations
                 .lines
                 .row(row)

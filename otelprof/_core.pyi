@@ -136,6 +136,20 @@ class Profiles:
         What was not changed is passed on byte for byte, unknown fields included. Deterministic.
         """
 
+    def split(self, max_bytes: int) -> list[Profiles]:
+        """Pieces, each with a collected dictionary of its own, that hold every Sample once, in order.
+
+        A Profile that is cut goes on in the next piece under another `profile_id`, made from its own; its
+        `original_payload` stays with the first part.
+
+        Args:
+            max_bytes: what the wire form of a piece may take, at least 1. A piece is larger only when it holds a
+                single Sample, or a Profile without any, that takes more by itself.
+
+        Raises:
+            ValueError: `max_bytes` is less than 1.
+        """
+
     def to_proto(self) -> ExportProfilesServiceRequest:
         """The request as the official classes: slow and convenient, for plugin authors."""
 
@@ -161,6 +175,12 @@ class Profiles:
     @property
     def repairs(self) -> dict[str, int]:
         """How often something was set right without changing its meaning, by a word of `REPAIRS`."""
+    @property
+    def orphans_removed(self) -> dict[str, int]:
+        """How many dictionary entries a merge left out because nothing reached them, by table."""
+    @property
+    def duplicates_removed(self) -> dict[str, int]:
+        """How many dictionary entries a merge left out because they were there already, by table."""
     @property
     def profile_count(self) -> int: ...
     @property

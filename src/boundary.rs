@@ -161,8 +161,8 @@ struct Profiles {
 }
 
 impl Profiles {
-    fn new(inner: profiles::Profiles) -> Self {
-        Self { inner: Arc::new(inner), summary: OnceLock::new(), unknown_fields_dropped: OnceLock::new() }
+    fn new(inner: impl Into<Arc<profiles::Profiles>>) -> Self {
+        Self { inner: inner.into(), summary: OnceLock::new(), unknown_fields_dropped: OnceLock::new() }
     }
 }
 
@@ -181,6 +181,14 @@ impl Profiles {
         let (bytes, unknown_fields_dropped) = work(py, || self.inner.to_otlp())?;
         self.unknown_fields_dropped.get_or_init(|| unknown_fields_dropped);
         Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn split(&self, py: Python<'_>, max_bytes: usize) -> PyResult<Vec<Self>> {
+        if max_bytes == 0 {
+            return Err(PyValueError::new_err("max_bytes is 0; 1 or more is allowed"));
+        }
+        let pieces = work(py, || self.inner.split(max_bytes))?;
+        Ok(pieces.into_iter().map(Self::new).collect())
     }
 
     fn to_proto<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -243,6 +251,16 @@ impl Profiles {
     }
 
     #[getter]
+    fn orphans_removed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        zip_dict(py, profiles::TABLES, self.inner.removed.orphans)
+    }
+
+    #[getter]
+    fn duplicates_removed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        zip_dict(py, profiles::TABLES, self.inner.removed.duplicates)
+    }
+
+    #[getter]
     fn profile_count(&self) -> usize {
         self.inner.profile_count()
     }
@@ -274,6 +292,14 @@ impl Profiles {
         let (profiles, samples) = (self.inner.profile_count(), self.inner.samples.len());
         format!("<Profiles: {profiles} profiles, {samples} samples, {} bytes>", self.inner.body.len())
     }
+}
+
+fn zip_dict<'py>(py: Python<'py>, keys: [&str; 7], values: [u64; 7]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (key, value) in keys.into_iter().zip(values) {
+        dict.set_item(key, value)?;
+    }
+    Ok(dict)
 }
 
 /// Merges requests, and remembers their symbols for the next time.

@@ -101,9 +101,6 @@ impl Reached {
     }
 
     fn mark_profiles(&mut self, profiles: &Profiles) {
-        mark(&mut self.stacks, &profiles.samples.stack);
-        mark(&mut self.links, &profiles.samples.link);
-        mark(&mut self.attributes, &profiles.samples.attributes.items);
         for group in &profiles.resources {
             let attributes = group.resource.iter().flat_map(|resource| &resource.attributes);
             let scopes = group.scopes.iter().filter_map(|scopes| scopes.scope.as_ref());
@@ -111,7 +108,11 @@ impl Reached {
                 pair.string_indices(&mut |index| self.strings[index as usize] = true);
             }
         }
+        let samples = &profiles.samples;
         for (_, _, profile) in profiles.iter() {
+            mark(&mut self.stacks, &samples.stack[profile.rows.clone()]);
+            mark(&mut self.links, &samples.link[profile.rows.clone()]);
+            mark(&mut self.attributes, samples.attributes.items_of(profile.rows.clone()));
             mark(&mut self.attributes, &profile.attributes);
             for ValueType { name, unit } in profile.sample_type.into_iter().chain(profile.period_type) {
                 mark(&mut self.strings, &[name, unit]);

@@ -52,8 +52,13 @@ impl<T> Ragged<T> {
 
     /// The items of the rows from `row` on.
     pub fn items_from(&self, row: usize) -> &[T] {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
-        &self.items[start..]
+        self.items_of(row..self.len())
+    }
+
+    /// The items of some rows.
+    pub fn items_of(&self, rows: Range<usize>) -> &[T] {
+        let end_of = |rows: usize| self.ends[..rows].last().map_or(0, |&end| end as usize);
+        &self.items[end_of(rows.start)..end_of(rows.end)]
     }
 
     /// Empty the first row, and say how many items it had.

@@ -1,5 +1,7 @@
 //! From the wire to `Profiles`: the dictionary first, then each Profile, judged on its own.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::columns::Samples;
@@ -9,7 +11,9 @@ use crate::inflate::inflate;
 use crate::limits::Limits;
 use crate::normalise::normalise;
 use crate::profile_id::ProfileIds;
-use crate::profiles::{Profile, Profiles, Resource, ResourceProfiles, Scope, ScopeProfiles, Source, ValueType};
+use crate::profiles::{
+    Profile, Profiles, Removed, Resource, ResourceProfiles, Scope, ScopeProfiles, Source, ValueType,
+};
 use crate::refusal::{Checked, Fault, Reason, Rejection, Repair, Repairs};
 use crate::validate::Validator;
 use crate::value::ValueReader;
@@ -52,7 +56,17 @@ impl Profiles {
         }
         let RequestReader { samples, rejections, repairs, unknown_fields, is_body, .. } = request;
         let is_body = is_body && dictionary.source.is_some() && rejections.is_empty() && repairs == Repairs::default();
-        Ok(Self { body, dictionary, resources, samples, rejections, repairs, unknown_fields, is_body })
+        Ok(Self {
+            body,
+            dictionary: Arc::new(dictionary),
+            resources,
+            samples: Arc::new(samples),
+            rejections,
+            repairs,
+            removed: Removed::default(),
+            unknown_fields,
+            is_body,
+        })
     }
 }
 

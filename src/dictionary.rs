@@ -451,6 +451,19 @@ impl Dictionary {
         self.strings[index as usize].of(body)
     }
 
+    /// The number of entries of each table, in the order of their fields.
+    pub fn table_lens(&self) -> [usize; 7] {
+        [
+            self.mappings.len(),
+            self.locations.mapping.len(),
+            self.functions.len(),
+            self.links.len(),
+            self.strings.len(),
+            self.attributes.len(),
+            self.stacks.len(),
+        ]
+    }
+
     /// Bytes on the heap; values nested in attributes are counted by their handles.
     pub fn memory_bytes(&self) -> usize {
         self.mappings.capacity() * size_of::<Mapping>()

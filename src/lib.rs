@@ -27,6 +27,7 @@ pub mod encode;
 
 pub mod merge;
 pub mod order;
+pub mod split;
 pub mod symbols;
 
 pub mod fold;

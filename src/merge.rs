@@ -2,12 +2,15 @@
 //! nothing twice, nothing unreachable, the most used entries first.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use crate::columns::Samples;
 use crate::order::{Order, Ranks};
-use crate::profiles::{Profile, Profiles, Resource, ResourceProfiles, Scope, ScopeProfiles, Source, ValueType};
+use crate::profiles::{
+    Profile, Profiles, Removed, Resource, ResourceProfiles, Scope, ScopeProfiles, Source, ValueType,
+};
 use crate::refusal::Repairs;
 use crate::symbols::{Names, Symbols};
 use crate::value::KeyValue;
@@ -54,6 +57,7 @@ struct Groups {
     /// Where a Resource of this value stands, and a scope of this value in it.
     resource_places: HashMap<Vec<u8>, usize>,
     scope_places: HashMap<(usize, Vec<u8>), usize>,
+    removed: Removed,
 }
 
 impl Groups {
@@ -68,6 +72,11 @@ impl Groups {
                     self.resources[resource].scopes[scope].profiles.push(profile);
                 }
             }
+        }
+        for (table, (reached, orphans)) in names.reached_and_orphans().into_iter().enumerate() {
+            // What is there in the end is taken off again.
+            self.removed.duplicates[table] += reached;
+            self.removed.orphans[table] += orphans;
         }
     }
 
@@ -239,15 +248,19 @@ impl Groups {
         }
         let (dictionary, ranks) = order.dictionary(&mut self.text);
         self.renumber(&ranks);
+        for (duplicates, len) in self.removed.duplicates.iter_mut().zip(dictionary.table_lens()) {
+            *duplicates -= len as u64 - 1;
+        }
         self.resources.iter_mut().for_each(|r| r.scopes.retain(|scope| !scope.profiles.is_empty()));
         self.resources.retain(|resource| !resource.scopes.is_empty());
         Profiles {
             body: self.text.into(),
-            dictionary,
+            dictionary: Arc::new(dictionary),
             resources: self.resources,
-            samples: self.samples,
+            samples: Arc::new(self.samples),
             rejections: vec![],
             repairs: Repairs::default(),
+            removed: self.removed,
             unknown_fields: 0,
             is_body: false,
         }

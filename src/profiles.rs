@@ -1,6 +1,7 @@
 //! `Profiles`: a decoded and validated request. Frozen: a verb makes a new one.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,20 +17,43 @@ pub struct Profiles {
     /// What strings, bytes and sources are pieces of.
     pub body: Bytes,
     /// `dictionary`
-    pub dictionary: Dictionary,
+    pub dictionary: Arc<Dictionary>,
     /// `resource_profiles`; none is empty.
     pub resources: Vec<ResourceProfiles>,
     /// The Samples of all Profiles, each Profile's in its `rows`.
-    pub samples: Samples,
+    pub samples: Arc<Samples>,
     /// Profiles that were refused, by reason.
     pub rejections: Vec<Rejection>,
     /// What was set right.
     pub repairs: Repairs,
+    /// What a merge left out.
+    pub removed: Removed,
     /// Unknown fields of the request itself and of its `ResourceProfiles` and `ScopeProfiles`.
     pub unknown_fields: u64,
     /// Whether `body` is this request, with nothing left out, repaired or added.
     pub is_body: bool,
 }
+
+/// Entries of the dictionaries of merged requests that are not in the merged one, by table: those that nothing
+/// reached, and those that were there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// in the order of [`TABLES`]
+    pub orphans: [u64; 7],
+    /// in the order of [`TABLES`]
+    pub duplicates: [u64; 7],
+}
+
+/// The tables of a dictionary, in the order of their fields.
+pub const TABLES: [&str; 7] = [
+    "mapping_table",
+    "location_table",
+    "function_table",
+    "link_table",
+    "string_table",
+    "attribute_table",
+    "stack_table",
+];
 
 /// `ResourceProfiles`
 #[derive(Debug, Clone, Default)]

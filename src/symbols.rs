@@ -65,13 +65,12 @@ impl Default for Symbols {
 impl Symbols {
     /// The number of entries of all tables together.
     pub fn len(&self) -> usize {
-        let d = &self.dictionary;
-        d.strings.len() + d.functions.len() + d.locations.mapping.len() + d.stacks.len() + d.links.len()
+        self.dictionary.table_lens().iter().sum()
     }
 
     /// Whether there is nothing but the zero values.
     pub fn is_empty(&self) -> bool {
-        self.len() == 5
+        self.len() == self.dictionary.table_lens().len()
     }
 
     /// The index of a string.
@@ -234,6 +233,23 @@ impl<'a> Names<'a> {
             known_sets: HashMap::new(),
             last_set: None,
         }
+    }
+
+    /// By table, how many entries past the zero value were asked for, and how many were not.
+    pub fn reached_and_orphans(&self) -> [(u64, u64); 7] {
+        let tables = [
+            &self.mappings,
+            &self.locations,
+            &self.functions,
+            &self.links,
+            &self.strings,
+            &self.attributes,
+            &self.stacks,
+        ];
+        tables.map(|table| {
+            let orphans = table.iter().skip(1).filter(|&&symbol| symbol == UNKNOWN).count() as u64;
+            (table.len() as u64 - 1 - orphans, orphans)
+        })
     }
 
     /// The symbol of a string.

@@ -373,7 +373,9 @@ impl Writer {
     }
 }
 
-fn varint_len(value: usize) -> usize {
+/// How many bytes a varint takes.
+#[inline]
+pub fn varint_len(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::inflate::inflate;
 use crate::limits::Limits;
 use crate::normalise::normalise;
-use crate::profile_id::ProfileIds;
+use crate::profile_id::{Derived, ProfileIds, derived_id};
 use crate::profiles::{
     Profile, Profiles, Removed, Resource, ResourceProfiles, Scope, ScopeProfiles, Source, ValueType,
 };
@@ -296,11 +296,9 @@ impl<'a> RequestReader<'a> {
         match normalised {
             Ok(sibling) => {
                 self.give_id(&mut profile, profile_id, place);
+                let sibling_id = derived_id(profile.profile_id, Derived::Untimed);
                 into.push(profile);
-                if let Some(mut sibling) = sibling {
-                    sibling.profile_id = self.ids.make(place, 1);
-                    into.push(sibling);
-                }
+                into.extend(sibling.map(|sibling| Profile { profile_id: sibling_id, ..sibling }));
             }
             Err(fault) => {
                 let samples = profile.rows.len();
@@ -397,7 +395,7 @@ impl<'a> RequestReader<'a> {
         match sent.try_into() {
             Ok(id) if id != [0; 16] => profile.profile_id = id,
             _ => {
-                profile.profile_id = self.ids.make(place, 0);
+                profile.profile_id = self.ids.make(place);
                 profile.profile_id_made = true;
                 self.repairs.count(Repair::ProfileIdMade);
                 if !sent.is_empty() {

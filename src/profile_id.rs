@@ -1,4 +1,5 @@
-//! Ids for Profiles that have none: made from the content of the request, so that a retry makes the same ones.
+//! Ids for Profiles that have none: made from the content of the request, or from the Profile they were made of, so
+//! that a retry makes the same ones.
 
 use std::cell::OnceCell;
 
@@ -16,15 +17,41 @@ impl<'a> ProfileIds<'a> {
         Self { body, hash: OnceCell::new() }
     }
 
-    /// The id of the Profile that stands at a place; `sibling` tells those apart that were made of one.
-    pub fn make(&self, place: Place, sibling: u64) -> [u8; 16] {
+    /// The id of the Profile that stands at a place.
+    pub fn make(&self, place: Place) -> [u8; 16] {
         let body = self.hash.get_or_init(|| blake3::hash(self.body));
         let mut hasher = blake3::Hasher::new_keyed(body.as_bytes());
-        for part in [place.resource as u64, place.scope as u64, place.profile as u64, sibling] {
-            hasher.update(&part.to_le_bytes());
+        for part in [place.resource, place.scope, place.profile] {
+            hasher.update(&(part as u64).to_le_bytes());
         }
-        let mut id = [0; 16];
-        hasher.finalize_xof().fill(&mut id);
-        id
+        first_16_bytes(&hasher)
     }
+}
+
+/// What a Profile was made of another one for.
+#[derive(Debug, Clone, Copy)]
+pub enum Derived {
+    /// It holds the Samples without timestamps of a Profile that mixed shapes.
+    Untimed,
+    /// It goes on where the last piece of a split ended; the number of the part, from 1.
+    Part(u64),
+}
+
+/// The id of a Profile that was made of another one.
+pub fn derived_id(profile_id: [u8; 16], derived: Derived) -> [u8; 16] {
+    let (purpose, number) = match derived {
+        Derived::Untimed => (0, 0),
+        Derived::Part(number) => (1, number),
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&profile_id);
+    hasher.update(&[purpose]);
+    hasher.update(&number.to_le_bytes());
+    first_16_bytes(&hasher)
+}
+
+fn first_16_bytes(hasher: &blake3::Hasher) -> [u8; 16] {
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    id
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::dictionary::Dictionary;
+use crate::profile_id::{Derived, derived_id};
 use crate::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles};
 use crate::refusal::Repairs;
 use crate::value::KeyValue;
@@ -123,7 +124,7 @@ impl<'a> Splitter<'a> {
             part.source.span = None;
         }
         if number > 0 {
-            part.profile_id = part_id(profile.profile_id, number);
+            part.profile_id = derived_id(profile.profile_id, Derived::Part(number));
             (part.original_payload_format, part.original_payload) = Default::default();
         }
         let (resource, scope) = (&self.whole.resources[r], &self.whole.resources[r].scopes[s]);
@@ -166,16 +167,6 @@ impl<'a> Splitter<'a> {
         self.open = None;
         self.reached.forget();
     }
-}
-
-/// The id of a later part of a Profile: made from the Profile's own, so that a retry makes the same one.
-fn part_id(profile_id: [u8; 16], part: u64) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&profile_id);
-    hasher.update(&part.to_le_bytes());
-    let mut id = [0; 16];
-    hasher.finalize_xof().fill(&mut id);
-    id
 }
 
 /// The bounds of what a piece takes, each dictionary entry counted when it is first reached.

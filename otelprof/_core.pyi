@@ -12,12 +12,19 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 
 __all__ = [
+    "LINK_STATES",
     "REJECTION_REASONS",
     "REPAIRS",
+    "Decided",
     "Limits",
+    "LinkCoverage",
+    "Linked",
     "Merger",
+    "Policy",
     "Profiles",
     "Rejection",
+    "Rule",
+    "Selected",
     "SummaryRow",
     "__version__",
 ]
@@ -105,6 +112,104 @@ class SummaryRow:
     @property
     def linked_value(self) -> int: ...
 
+@final
+class LinkCoverage:
+    """Samples of one service and one sample type that stand to the tracing side in one way."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def sample_type(self) -> str:
+        """As `name:unit`."""
+    @property
+    def state(self) -> str:
+        """A word of `LINK_STATES`; a metric label."""
+    @property
+    def sample_count(self) -> int: ...
+    @property
+    def value(self) -> int:
+        """What the samples stand for, in the unit of the type."""
+
+@final
+class Linked:
+    """A request whose links were recovered, and what was found."""
+
+    @property
+    def profiles(self) -> Profiles: ...
+    @property
+    def coverage(self) -> Sequence[LinkCoverage]: ...
+    @property
+    def conflict_count(self) -> int:
+        """Samples whose Link and attributes name different spans: the Link stays."""
+
+@final
+class Rule:
+    """One rule of a policy.
+
+    Args:
+        action: `keep`, `drop`, `demote`, `reject` (the whole Profile), or `sample` (a part stays).
+        resource: Resource attributes, each with the texts it may have; all must match. `service.name` is
+            `unknown_service` where it is missing.
+        sample_types: names; any when empty.
+        linked: linked Samples only, unlinked ones only, or both.
+        by: for `sample`, what decides: `trace` (low 56 bits of the trace id at or above the threshold),
+            `python_ratio`, `java_ratio`, `go_ratio` (what the SDK samplers of these languages keep: low ids,
+            below the bound), or `profile` (a hash of the profile id at or above the threshold). A rule by trace
+            is for linked Samples.
+        threshold: rejection threshold in [0, 2**56); for the ratios, that of the same probability.
+        bound: of the ratios, as their language computes it.
+        otherwise: for `sample`, what becomes of the rest: `drop` or `demote`.
+
+    Raises:
+        ValueError: a word or a number that is not allowed.
+    """
+
+    def __new__(
+        cls,
+        action: str,
+        *,
+        resource: Sequence[tuple[str, Sequence[str]]] | None = None,
+        sample_types: Sequence[str] | None = None,
+        linked: bool | None = None,
+        by: str = "trace",
+        threshold: int = 0,
+        bound: int = 0,
+        otherwise: str = "drop",
+    ) -> Rule: ...
+
+@final
+class Policy:
+    """Rules in their order: the first that matches a Sample decides, and no match keeps it."""
+
+    def __new__(cls, rules: Sequence[Rule]) -> Policy: ...
+
+@final
+class Decided:
+    """What one rule did to the Samples of a request."""
+
+    @property
+    def kept(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def demoted(self) -> int: ...
+    @property
+    def rejected(self) -> int: ...
+
+@final
+class Selected:
+    """A request after a policy."""
+
+    @property
+    def profiles(self) -> Profiles:
+        """What is left; refused Profiles are in its `rejections`."""
+    @property
+    def decided(self) -> Sequence[Decided]:
+        """What each rule did, in their order; last, what none matched."""
+    @property
+    def payloads_dropped(self) -> int: ...
+
+LINK_STATES: Final[tuple[str, ...]]
 REJECTION_REASONS: Final[tuple[str, ...]]
 REPAIRS: Final[tuple[str, ...]]
 
@@ -134,6 +239,28 @@ class Profiles:
         """The request on the wire: only referenced dictionary entries, by the profiling SIG's rules.
 
         What was not changed is passed on byte for byte, unknown fields included. Deterministic.
+        """
+
+    def link(self, names: Sequence[str]) -> Linked:
+        """Make real Links of the ids that stand in attributes of these names, and say what is linked.
+
+        A name that contains `trace` is a trace id's: 32 hexadecimal digits or 16 bytes. Others are span ids': 16
+        hexadecimal digits, 8 bytes, a decimal number of 64 bits, or an integer. A Sample that has both gets the
+        Link, and loses these attributes; one that has a Link already keeps it, and them.
+
+        Args:
+            names: of attributes; none only looks.
+        """
+
+    def select(self, policy: Policy) -> Selected:
+        """Carry out a policy: what goes, what is demoted, which Profiles are refused.
+
+        Demoted Samples lose link and timestamps and stand, those of one {stack, attributes} as one, in a sibling
+        Profile of the same type, period and window, with the attribute `otelprof.demoted`: totals stay exactly
+        equal. Where a rule drops, what it keeps is scaled by the adjusted count, rounded by chance so that the
+        expectation is exact; the chance is seeded from the profile id, so that a retry makes the same bytes.
+        Thresholds stand in the attribute `otelprof.sampling.threshold`. A changed Profile loses its
+        `original_payload`.
         """
 
     def split(self, max_bytes: int) -> list[Profiles]:

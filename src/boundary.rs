@@ -12,9 +12,12 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use crate::error::Error;
 use crate::fold::Selection;
 use crate::limits;
+use crate::link::{self, LinkState};
 use crate::merge;
+use crate::policy;
 use crate::profiles;
 use crate::refusal::{Reason, Repair};
+use crate::select;
 use crate::summary;
 
 pyo3::import_exception!(otelprof.errors, InvalidRequestError);
@@ -183,6 +186,33 @@ impl Profiles {
         Ok(PyBytes::new(py, &bytes))
     }
 
+    fn link(&self, py: Python<'_>, names: Vec<String>) -> PyResult<Linked> {
+        let inner = &self.inner;
+        let found = work(py, move || inner.link(&names.iter().map(String::as_str).collect::<Vec<_>>()))?;
+        let coverage = found.coverage.into_iter().map(|row| {
+            let link::Coverage { service, sample_type, state, sample_count, value } = row;
+            Py::new(py, LinkCoverage { service, sample_type, state: state.label(), sample_count, value })
+        });
+        Ok(Linked {
+            coverage: coverage.collect::<PyResult<_>>()?,
+            profiles: Py::new(py, Self::new(found.profiles))?,
+            conflict_count: found.conflict_count,
+        })
+    }
+
+    fn select(&self, py: Python<'_>, policy: &Policy) -> PyResult<Selected> {
+        let selected = work(py, || self.inner.select(&policy.0))?;
+        let decided = selected.decided.into_iter().map(|decided| {
+            let select::Decided { kept, dropped, demoted, rejected } = decided;
+            Py::new(py, Decided { kept, dropped, demoted, rejected })
+        });
+        Ok(Selected {
+            decided: decided.collect::<PyResult<_>>()?,
+            profiles: Py::new(py, Self::new(selected.profiles))?,
+            payloads_dropped: selected.payloads_dropped,
+        })
+    }
+
     fn split(&self, py: Python<'_>, max_bytes: usize) -> PyResult<Vec<Self>> {
         if max_bytes == 0 {
             return Err(PyValueError::new_err("max_bytes is 0; 1 or more is allowed"));
@@ -302,6 +332,105 @@ fn zip_dict<'py>(py: Python<'py>, keys: [&str; 7], values: [u64; 7]) -> PyResult
     Ok(dict)
 }
 
+/// What a request's Samples know of their spans, for one service, sample type and state.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+struct LinkCoverage {
+    service: String,
+    sample_type: String,
+    state: &'static str,
+    sample_count: u64,
+    value: i128,
+}
+
+/// A request whose links were recovered, and what was found.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+struct Linked {
+    profiles: Py<Profiles>,
+    coverage: Vec<Py<LinkCoverage>>,
+    conflict_count: u64,
+}
+
+/// One rule of a policy.
+#[pyclass(frozen, module = "otelprof._core")]
+struct Rule(policy::Rule);
+
+#[pymethods]
+impl Rule {
+    #[new]
+    #[pyo3(signature = (
+        action, *, resource = None, sample_types = None, linked = None, by = "trace", threshold = 0, bound = 0,
+        otherwise = "drop"
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "one keyword for each part of a rule")]
+    fn new(
+        action: &str,
+        resource: Option<Vec<(String, Vec<String>)>>,
+        sample_types: Option<Vec<String>>,
+        linked: Option<bool>,
+        by: &str,
+        threshold: u64,
+        bound: u64,
+        otherwise: &str,
+    ) -> PyResult<Self> {
+        let unknown = |what: &str, word: &str| PyValueError::new_err(format!("{what} is {word:?}"));
+        if threshold >= policy::RANDOMNESS_END {
+            return Err(PyValueError::new_err(format!("threshold is {threshold}; less than 2^56 is allowed")));
+        }
+        let by = match by {
+            "trace" => policy::By::Trace,
+            "python_ratio" => policy::By::PythonRatio(bound),
+            "java_ratio" => policy::By::JavaRatio(bound),
+            "go_ratio" => policy::By::GoRatio(bound),
+            "profile" => policy::By::Profile,
+            word => return Err(unknown("by", word)),
+        };
+        let demotes = match otherwise {
+            "demote" => true,
+            "drop" => false,
+            word => return Err(unknown("otherwise", word)),
+        };
+        let action = match action {
+            "keep" => policy::Action::Keep,
+            "drop" => policy::Action::Drop,
+            "demote" => policy::Action::Demote,
+            "reject" => policy::Action::Reject,
+            "sample" => policy::Action::Sample(policy::Sampling { by, threshold, demotes }),
+            word => return Err(unknown("action", word)),
+        };
+        let (resource, sample_types) = (resource.unwrap_or_default(), sample_types.unwrap_or_default());
+        Ok(Self(policy::Rule { resource, sample_types, linked, action }))
+    }
+}
+
+/// Rules in their order.
+#[pyclass(frozen, module = "otelprof._core")]
+struct Policy(policy::Policy);
+
+#[pymethods]
+impl Policy {
+    #[new]
+    fn new(rules: Vec<Py<Rule>>) -> Self {
+        Self(policy::Policy { rules: rules.into_iter().map(|rule| rule.get().0.clone()).collect() })
+    }
+}
+
+/// What one rule did to the Samples of a request.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+struct Decided {
+    kept: u64,
+    dropped: u64,
+    demoted: u64,
+    rejected: u64,
+}
+
+/// A request after a policy.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+struct Selected {
+    profiles: Py<Profiles>,
+    decided: Vec<Py<Decided>>,
+    payloads_dropped: u64,
+}
+
 /// Merges requests, and remembers their symbols for the next time.
 #[pyclass(frozen, module = "otelprof._core")]
 struct Merger(Mutex<merge::Merger>);
@@ -339,10 +468,17 @@ impl Merger {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_class::<Limits>()?;
+    module.add_class::<Decided>()?;
+    module.add_class::<LinkCoverage>()?;
+    module.add_class::<Linked>()?;
     module.add_class::<Merger>()?;
+    module.add_class::<Policy>()?;
     module.add_class::<Profiles>()?;
     module.add_class::<Rejection>()?;
+    module.add_class::<Rule>()?;
+    module.add_class::<Selected>()?;
     module.add_class::<SummaryRow>()?;
+    module.add("LINK_STATES", PyTuple::new(py, LinkState::ALL.map(LinkState::label))?)?;
     module.add("REJECTION_REASONS", PyTuple::new(py, Reason::ALL.map(Reason::label))?)?;
     module.add("REPAIRS", PyTuple::new(py, Repair::ALL.map(Repair::label))?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))

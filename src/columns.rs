@@ -57,8 +57,22 @@ impl<T> Ragged<T> {
 
     /// The items of some rows.
     pub fn items_of(&self, rows: Range<usize>) -> &[T] {
+        &self.items[self.range_of(rows)]
+    }
+
+    fn range_of(&self, rows: Range<usize>) -> Range<usize> {
         let end_of = |rows: usize| self.ends[..rows].last().map_or(0, |&end| end as usize);
-        &self.items[end_of(rows.start)..end_of(rows.end)]
+        end_of(rows.start)..end_of(rows.end)
+    }
+
+    /// Append rows of another one.
+    pub fn extend_from(&mut self, from: &Self, rows: Range<usize>)
+    where
+        T: Copy,
+    {
+        let (sent, own) = (from.range_of(rows.clone()).start as u32, self.items.len() as u32);
+        self.items.extend_from_slice(from.items_of(rows.clone()));
+        self.ends.extend(from.ends[rows].iter().map(|end| end - sent + own));
     }
 
     /// Empty the first row, and say how many items it had.
@@ -124,6 +138,15 @@ impl Samples {
         self.values.items.extend(values);
         self.timestamps.items.extend_from_slice(from.timestamps.row(row));
         self.end_row(from.stack[row], from.link[row]);
+    }
+
+    /// Append Samples of another set of columns as they are.
+    pub fn extend_from(&mut self, from: &Self, rows: Range<usize>) {
+        self.stack.extend_from_slice(&from.stack[rows.clone()]);
+        self.link.extend_from_slice(&from.link[rows.clone()]);
+        self.attributes.extend_from(&from.attributes, rows.clone());
+        self.values.extend_from(&from.values, rows.clone());
+        self.timestamps.extend_from(&from.timestamps, rows);
     }
 
     /// End the present Sample: its lists are what was appended to the three ragged columns.

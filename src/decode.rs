@@ -296,9 +296,11 @@ impl<'a> RequestReader<'a> {
         match normalised {
             Ok(sibling) => {
                 self.give_id(&mut profile, profile_id, place);
-                let sibling_id = derived_id(profile.profile_id, Derived::Untimed);
+                let profile_id = profile.profile_id;
                 into.push(profile);
-                into.extend(sibling.map(|sibling| Profile { profile_id: sibling_id, ..sibling }));
+                into.extend(
+                    sibling.map(|sibling| Profile { profile_id: derived_id(profile_id, Derived::Untimed), ..sibling }),
+                );
             }
             Err(fault) => {
                 let samples = profile.rows.len();

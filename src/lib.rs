@@ -30,6 +30,11 @@ pub mod order;
 pub mod split;
 pub mod symbols;
 
+pub mod link;
+pub mod policy;
+pub mod rewrite;
+pub mod select;
+
 pub mod fold;
 pub mod summary;
 

@@ -33,6 +33,8 @@ impl<'a> ProfileIds<'a> {
 pub enum Derived {
     /// It holds the Samples without timestamps of a Profile that mixed shapes.
     Untimed,
+    /// It holds the demoted Samples of a Profile.
+    Demoted,
     /// It goes on where the last piece of a split ended; the number of the part, from 1.
     Part(u64),
 }
@@ -42,6 +44,7 @@ pub fn derived_id(profile_id: [u8; 16], derived: Derived) -> [u8; 16] {
     let (purpose, number) = match derived {
         Derived::Untimed => (0, 0),
         Derived::Part(number) => (1, number),
+        Derived::Demoted => (2, 0),
     };
     let mut hasher = blake3::Hasher::new();
     hasher.update(&profile_id);

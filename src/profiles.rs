@@ -199,6 +199,22 @@ impl Profiles {
     }
 }
 
+impl ResourceProfiles {
+    /// The group without what is in it.
+    #[must_use]
+    pub fn shallow(&self) -> Self {
+        Self { resource: self.resource.clone(), scopes: vec![], schema_url: self.schema_url }
+    }
+}
+
+impl ScopeProfiles {
+    /// The group without what is in it.
+    #[must_use]
+    pub fn shallow(&self) -> Self {
+        Self { scope: self.scope.clone(), profiles: vec![], schema_url: self.schema_url }
+    }
+}
+
 /// What stands for a missing `service.name`, by the resource semantic conventions.
 const UNKNOWN_SERVICE: &[u8] = b"unknown_service";
 

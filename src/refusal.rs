@@ -33,11 +33,13 @@ pub enum Reason {
     ValueOverflow,
     /// A timestamp is more than an hour outside of the Profile's window.
     TimestampOutOfWindow,
+    /// A rule of the policy refuses Samples like one of its.
+    Policy,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::MissingDictionary,
         Self::ProfileIdLength,
         Self::IndexOutOfRange,
@@ -52,6 +54,7 @@ impl Reason {
         Self::ValuesTimestampsMismatch,
         Self::ValueOverflow,
         Self::TimestampOutOfWindow,
+        Self::Policy,
     ];
 
     /// The reason as a metric label.
@@ -71,6 +74,7 @@ impl Reason {
             Self::ValuesTimestampsMismatch => "values_timestamps_mismatch",
             Self::ValueOverflow => "value_overflow",
             Self::TimestampOutOfWindow => "timestamp_out_of_window",
+            Self::Policy => "policy",
         }
     }
 }

@@ -131,13 +131,11 @@ impl<'a> Splitter<'a> {
         let is_same_resource = self.open.is_some_and(|[open, ..]| open == r);
         let is_same_scope = is_same_resource && self.open.is_some_and(|[_, open, _]| open == s);
         if !is_same_resource {
-            let ResourceProfiles { resource, schema_url, .. } = resource;
-            self.groups.push(ResourceProfiles { resource: resource.clone(), scopes: vec![], schema_url: *schema_url });
+            self.groups.push(resource.shallow());
         }
         if let Some(group) = self.groups.last_mut() {
             if !is_same_scope {
-                let ScopeProfiles { scope, schema_url, .. } = scope;
-                group.scopes.push(ScopeProfiles { scope: scope.clone(), profiles: vec![], schema_url: *schema_url });
+                group.scopes.push(scope.shallow());
             }
             if let Some(scope) = group.scopes.last_mut() {
                 scope.profiles.push(part);

@@ -1,0 +1,261 @@
+//! Linkage: which Samples know their span, and links recovered from what profilers leave in attributes.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::dictionary::{Attribute, Link};
+use crate::profiles::{Profile, Profiles};
+use crate::rewrite::Rewrite;
+use crate::value::AnyValue;
+
+/// How a Sample stands to the tracing side; a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// It came with a Link.
+    Linked,
+    /// Its Link was made of its attributes.
+    Recovered,
+    /// Neither a Link nor an attribute that names one.
+    Missing,
+    /// A span id without a trace id.
+    NoTraceId,
+    /// A trace id without a span id.
+    NoSpanId,
+    /// An attribute that should be an id and is none, or zero.
+    Malformed,
+}
+
+impl LinkState {
+    /// Every state, in the order of its discriminant.
+    pub const ALL: [Self; 6] =
+        [Self::Linked, Self::Recovered, Self::Missing, Self::NoTraceId, Self::NoSpanId, Self::Malformed];
+
+    /// The state as a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Linked => "linked",
+            Self::Recovered => "recovered",
+            Self::Missing => "missing",
+            Self::NoTraceId => "no_trace_id",
+            Self::NoSpanId => "no_span_id",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// Samples of one service and one sample type in one state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// `service.name`
+    pub service: String,
+    /// the sample type, as `name:unit`
+    pub sample_type: String,
+    /// the state
+    pub state: LinkState,
+    /// how many Samples
+    pub sample_count: u64,
+    /// what they stand for
+    pub value: i128,
+}
+
+/// A request whose links were recovered, and what was found.
+#[derive(Debug)]
+pub struct Linked {
+    /// The request; the same one when nothing was recovered.
+    pub profiles: Arc<Profiles>,
+    /// By service and state, in order of first appearance.
+    pub coverage: Vec<Coverage>,
+    /// Samples whose Link and attributes name different spans: the Link stays.
+    pub conflict_count: u64,
+}
+
+/// What an attribute says of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Id {
+    Trace([u8; 16]),
+    Span([u8; 8]),
+    Malformed,
+}
+
+impl Profiles {
+    /// Make real Links of the ids that stand in attributes of these names. A name that contains `trace` is a trace
+    /// id's: 32 hexadecimal digits or 16 bytes. Others are span ids': 16 hexadecimal digits, 8 bytes, or a decimal
+    /// number of 64 bits. The attributes that made a Link go.
+    pub fn link(self: &Arc<Self>, names: &[&str]) -> Linked {
+        let ids = self.attribute_ids(names);
+        let mut found = Found::default();
+        if ids.is_empty() {
+            for (group, _, profile) in self.iter() {
+                let mut totals = Totals::default();
+                for row in profile.rows.clone() {
+                    totals.count(self, row, self.state(row));
+                }
+                found.add(self, self.service(group), profile, &totals);
+            }
+            return found.linked(Arc::clone(self));
+        }
+        let mut is_changed = false;
+        let made = Rewrite::new(self).finish(|rewrite, group, _, profile| {
+            let start = rewrite.samples.len();
+            let mut totals = Totals::default();
+            for row in profile.rows.clone() {
+                let state = self.recover(rewrite, row, &ids, &mut found);
+                totals.count(self, row, state);
+            }
+            found.add(self, self.service(group), profile, &totals);
+            let is_profile_changed = totals.0[LinkState::Recovered as usize].0 > 0;
+            is_changed |= is_profile_changed;
+            let mut made = Profile { rows: start..rewrite.samples.len(), ..profile.clone() };
+            if is_profile_changed {
+                made.source.span = None;
+            }
+            vec![made]
+        });
+        found.linked(if is_changed { Arc::new(made) } else { Arc::clone(self) })
+    }
+
+    fn state(&self, row: usize) -> LinkState {
+        let link = self.samples.link[row] as usize;
+        if self.dictionary.links[link].is_linked() { LinkState::Linked } else { LinkState::Missing }
+    }
+
+    /// What attributes of these names say, by attribute index.
+    fn attribute_ids(&self, names: &[&str]) -> FxHashMap<u32, Id> {
+        let id = |(index, attribute): (usize, &Attribute)| {
+            let key = self.string(attribute.key);
+            let name = names.iter().find(|name| name.as_bytes() == key)?;
+            let id = if name.contains("trace") { self.trace_id(attribute) } else { self.span_id(attribute) };
+            Some((index as u32, id.unwrap_or(Id::Malformed)))
+        };
+        if names.is_empty() {
+            return FxHashMap::default();
+        }
+        self.dictionary.attributes.iter().enumerate().filter_map(id).collect()
+    }
+
+    fn text(&self, value: &AnyValue) -> Option<&[u8]> {
+        match value {
+            AnyValue::String(span) => Some(span.of(&self.body)),
+            AnyValue::StringIndex(index) => Some(self.string(*index)),
+            _ => None,
+        }
+    }
+
+    fn trace_id(&self, attribute: &Attribute) -> Option<Id> {
+        let id = match &attribute.value {
+            AnyValue::Bytes(span) => span.of(&self.body).try_into().ok(),
+            value => self.text(value).and_then(hex),
+        };
+        id.filter(|id| *id != [0; 16]).map(Id::Trace)
+    }
+
+    fn span_id(&self, attribute: &Attribute) -> Option<Id> {
+        let id = match &attribute.value {
+            AnyValue::Bytes(span) => span.of(&self.body).try_into().ok(),
+            AnyValue::Int(number) => Some((*number as u64).to_be_bytes()),
+            value => self.text(value).and_then(|text| hex(text).or_else(|| decimal(text))),
+        };
+        id.filter(|id| *id != [0; 8]).map(Id::Span)
+    }
+
+    /// Append a Sample, with its Link recovered where it has none.
+    fn recover(&self, rewrite: &mut Rewrite<'_>, row: usize, ids: &FxHashMap<u32, Id>, found: &mut Found) -> LinkState {
+        let attributes = self.samples.attributes.row(row);
+        let (mut trace_id, mut span_id, mut is_malformed) = (None, None, false);
+        for id in attributes.iter().filter_map(|index| ids.get(index)) {
+            match id {
+                Id::Trace(id) => trace_id = Some(*id),
+                Id::Span(id) => span_id = Some(*id),
+                Id::Malformed => is_malformed = true,
+            }
+        }
+        let own = self.dictionary.links[self.samples.link[row] as usize];
+        let state = match (trace_id, span_id) {
+            _ if own.is_linked() => {
+                let differs =
+                    trace_id.is_some_and(|id| id != own.trace_id) || span_id.is_some_and(|id| id != own.span_id);
+                found.conflict_count += u64::from(differs);
+                LinkState::Linked
+            }
+            (Some(trace_id), Some(span_id)) => {
+                let link = rewrite.link(Link { trace_id, span_id });
+                let kept = attributes.iter().copied().filter(|index| !ids.contains_key(index));
+                rewrite.samples.attributes.items.extend(kept);
+                rewrite.samples.values.items.extend_from_slice(self.samples.values.row(row));
+                rewrite.samples.timestamps.items.extend_from_slice(self.samples.timestamps.row(row));
+                rewrite.samples.end_row(self.samples.stack[row], link);
+                return LinkState::Recovered;
+            }
+            _ if is_malformed => LinkState::Malformed,
+            (Some(_), None) => LinkState::NoSpanId,
+            (None, Some(_)) => LinkState::NoTraceId,
+            (None, None) => LinkState::Missing,
+        };
+        rewrite.samples.extend_from(&self.samples, row..row + 1);
+        state
+    }
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    coverage: Vec<Coverage>,
+    conflict_count: u64,
+}
+
+/// Samples and what they stand for, by state.
+#[derive(Default)]
+struct Totals([(u64, i128); LinkState::ALL.len()]);
+
+impl Totals {
+    fn count(&mut self, profiles: &Profiles, row: usize, state: LinkState) {
+        let (sample_count, value) = &mut self.0[state as usize];
+        *sample_count += 1;
+        *value += profiles.samples.total(row);
+    }
+}
+
+impl Found {
+    fn add(&mut self, profiles: &Profiles, service: &[u8], profile: &Profile, totals: &Totals) {
+        let (name, unit) = profiles.sample_type(profile);
+        let text = String::from_utf8_lossy;
+        let (service, sample_type) = (text(service), format!("{}:{}", text(name), text(unit)));
+        for (state, (sample_count, value)) in LinkState::ALL.into_iter().zip(totals.0) {
+            if sample_count > 0 {
+                let is_same = |c: &Coverage| c.state == state && c.service == service && c.sample_type == sample_type;
+                let index = self.coverage.iter().position(is_same).unwrap_or_else(|| {
+                    let (service, sample_type) = (service.clone().into_owned(), sample_type.clone());
+                    self.coverage.push(Coverage { service, sample_type, state, sample_count: 0, value: 0 });
+                    self.coverage.len() - 1
+                });
+                self.coverage[index].sample_count += sample_count;
+                self.coverage[index].value += value;
+            }
+        }
+    }
+
+    fn linked(self, profiles: Arc<Profiles>) -> Linked {
+        Linked { profiles, coverage: self.coverage, conflict_count: self.conflict_count }
+    }
+}
+
+/// Exactly the digits of so many bytes, nothing before, between or after.
+fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    if text.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, digits) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let digit = |d: u8| char::from(d).to_digit(16);
+        *byte = (digit(digits[0])? * 16 + digit(digits[1])?) as u8;
+    }
+    Some(bytes)
+}
+
+/// A number of 64 bits in decimal digits, nothing before or after.
+fn decimal(text: &[u8]) -> Option<[u8; 8]> {
+    let is_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| is_digits)?;
+    text.parse::<u64>().ok().map(u64::to_be_bytes)
+}

@@ -22,6 +22,9 @@ __all__ = [
     "Merger",
     "Policy",
     "Profiles",
+    "Redacted",
+    "Redaction",
+    "RedactionRule",
     "Rejection",
     "Rule",
     "Selected",
@@ -209,6 +212,63 @@ class Selected:
     @property
     def payloads_dropped(self) -> int: ...
 
+@final
+class RedactionRule:
+    """One rule of a redaction.
+
+    Args:
+        role: `attribute` (its value; of Resources, scopes, Profiles, Samples, Locations and Mappings),
+            `command_line` (the values of `process.command`, `.command_line`, `.command_args` and `.args`),
+            `file_path` (of Functions and Mappings), or `symbol` (a Function's names). A rule for `attribute` is
+            for command lines too.
+        treatment: `keep`; `drop` (the attribute goes; a symbol or path becomes `***`); `hash` (the first 16
+            bytes of its HMAC-SHA256, in hexadecimal); `mask` (what the pattern finds is replaced; all, without
+            one).
+        key: the attribute's key; any when None.
+        pattern: a regular expression of the Rust crate `regex` (linear time) that must be found in the text;
+            anything when None.
+        mask: the replacement; `$1` and `${name}` are groups of the pattern.
+
+    Raises:
+        ValueError: a word that is not allowed, or a pattern that cannot be read.
+    """
+
+    def __new__(
+        cls,
+        role: str,
+        treatment: str,
+        *,
+        key: str | None = None,
+        pattern: str | None = None,
+        mask: str = "***",
+    ) -> RedactionRule: ...
+
+@final
+class Redaction:
+    """Rules in their order: the first that matches a text decides, and no match keeps it.
+
+    Args:
+        rules: the rules.
+        key: of the hashes; needed when a rule hashes.
+
+    Raises:
+        ValueError: a rule hashes, and there is no key.
+    """
+
+    def __new__(cls, rules: Sequence[RedactionRule], *, key: bytes | None = None) -> Redaction: ...
+
+@final
+class Redacted:
+    """A request after redaction."""
+
+    @property
+    def profiles(self) -> Profiles: ...
+    @property
+    def changed(self) -> Sequence[int]:
+        """How many texts each rule changed, in their order; a text that many refer to counts once."""
+    @property
+    def payloads_dropped(self) -> int: ...
+
 LINK_STATES: Final[tuple[str, ...]]
 REJECTION_REASONS: Final[tuple[str, ...]]
 REPAIRS: Final[tuple[str, ...]]
@@ -261,6 +321,12 @@ class Profiles:
         expectation is exact; the chance is seeded from the profile id, so that a retry makes the same bytes.
         Thresholds stand in the attribute `otelprof.sampling.threshold`. A changed Profile loses its
         `original_payload`.
+        """
+
+    def redact(self, redaction: Redaction) -> Redacted:
+        """Carry out redaction, on inline attributes and dictionary references alike.
+
+        The old text is gone from what `to_otlp` writes. Every `original_payload` goes: nobody knows what is in it.
         """
 
     def split(self, max_bytes: int) -> list[Profiles]:

@@ -1,4 +1,6 @@
-//! The only file that names pyo3: bytes in, bytes out, all work without the GIL, no panic across.
+//! The only module that names pyo3: bytes in, bytes out, all work without the GIL, no panic across.
+
+mod policy;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -14,11 +16,13 @@ use crate::fold::Selection;
 use crate::limits;
 use crate::link::{self, LinkState};
 use crate::merge;
-use crate::policy;
 use crate::profiles;
+use crate::redact;
 use crate::refusal::{Reason, Repair};
 use crate::select;
 use crate::summary;
+
+use self::policy::{Decided, LinkCoverage, Linked, Policy, Redacted, Redaction, RedactionRule, Rule, Selected};
 
 pyo3::import_exception!(otelprof.errors, InvalidRequestError);
 pyo3::import_exception!(otelprof.errors, RequestTooLargeError);
@@ -45,9 +49,31 @@ fn work<T: Send>(py: Python<'_>, job: impl FnOnce() -> T + Send) -> PyResult<T> 
 }
 
 /// What one request may hold.
-#[pyclass(frozen, module = "otelprof._core")]
-#[derive(Clone, Copy)]
-struct Limits(limits::Limits);
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+#[expect(clippy::struct_field_names, reason = "these are the names that users write")]
+struct Limits {
+    max_body_bytes: usize,
+    max_profiles: usize,
+    max_table_entries: usize,
+    max_stack_depth: usize,
+    max_attributes: usize,
+    max_attribute_depth: usize,
+}
+
+impl Limits {
+    fn core(&self) -> limits::Limits {
+        let &Self { max_body_bytes, max_profiles, max_table_entries, .. } = self;
+        let &Self { max_stack_depth, max_attributes, max_attribute_depth, .. } = self;
+        limits::Limits {
+            max_body_bytes,
+            max_profiles,
+            max_table_entries,
+            max_stack_depth,
+            max_attributes,
+            max_attribute_depth,
+        }
+    }
+}
 
 #[pymethods]
 impl Limits {
@@ -76,44 +102,14 @@ impl Limits {
                 return Err(PyValueError::new_err(format!("{name} is {value}; 1 to {ceiling} is allowed")));
             }
         }
-        Ok(Self(limits::Limits {
+        Ok(Self {
             max_body_bytes,
             max_profiles,
             max_table_entries,
             max_stack_depth,
             max_attributes,
             max_attribute_depth,
-        }))
-    }
-
-    #[getter]
-    fn max_body_bytes(&self) -> usize {
-        self.0.max_body_bytes
-    }
-
-    #[getter]
-    fn max_profiles(&self) -> usize {
-        self.0.max_profiles
-    }
-
-    #[getter]
-    fn max_table_entries(&self) -> usize {
-        self.0.max_table_entries
-    }
-
-    #[getter]
-    fn max_stack_depth(&self) -> usize {
-        self.0.max_stack_depth
-    }
-
-    #[getter]
-    fn max_attributes(&self) -> usize {
-        self.0.max_attributes
-    }
-
-    #[getter]
-    fn max_attribute_depth(&self) -> usize {
-        self.0.max_attribute_depth
+        })
     }
 }
 
@@ -174,7 +170,7 @@ impl Profiles {
     #[staticmethod]
     #[pyo3(signature = (body, limits = None))]
     fn decode(py: Python<'_>, body: PyBackedBytes, limits: Option<&Limits>) -> PyResult<Self> {
-        let limits = limits.map_or_else(limits::Limits::default, |limits| limits.0);
+        let limits = limits.map(Limits::core).unwrap_or_default();
         let body = Bytes::from_owner(body);
         let inner = work(py, move || profiles::Profiles::decode(body, &limits))??;
         Ok(Self::new(inner))
@@ -211,6 +207,11 @@ impl Profiles {
             profiles: Py::new(py, Self::new(selected.profiles))?,
             payloads_dropped: selected.payloads_dropped,
         })
+    }
+
+    fn redact(&self, py: Python<'_>, redaction: &Redaction) -> PyResult<Redacted> {
+        let redact::Redacted { profiles, changed, payloads_dropped } = work(py, || self.inner.redact(&redaction.0))?;
+        Ok(Redacted { profiles: Py::new(py, Self::new(profiles))?, changed, payloads_dropped })
     }
 
     fn split(&self, py: Python<'_>, max_bytes: usize) -> PyResult<Vec<Self>> {
@@ -332,105 +333,6 @@ fn zip_dict<'py>(py: Python<'py>, keys: [&str; 7], values: [u64; 7]) -> PyResult
     Ok(dict)
 }
 
-/// What a request's Samples know of their spans, for one service, sample type and state.
-#[pyclass(frozen, get_all, module = "otelprof._core")]
-struct LinkCoverage {
-    service: String,
-    sample_type: String,
-    state: &'static str,
-    sample_count: u64,
-    value: i128,
-}
-
-/// A request whose links were recovered, and what was found.
-#[pyclass(frozen, get_all, module = "otelprof._core")]
-struct Linked {
-    profiles: Py<Profiles>,
-    coverage: Vec<Py<LinkCoverage>>,
-    conflict_count: u64,
-}
-
-/// One rule of a policy.
-#[pyclass(frozen, module = "otelprof._core")]
-struct Rule(policy::Rule);
-
-#[pymethods]
-impl Rule {
-    #[new]
-    #[pyo3(signature = (
-        action, *, resource = None, sample_types = None, linked = None, by = "trace", threshold = 0, bound = 0,
-        otherwise = "drop"
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "one keyword for each part of a rule")]
-    fn new(
-        action: &str,
-        resource: Option<Vec<(String, Vec<String>)>>,
-        sample_types: Option<Vec<String>>,
-        linked: Option<bool>,
-        by: &str,
-        threshold: u64,
-        bound: u64,
-        otherwise: &str,
-    ) -> PyResult<Self> {
-        let unknown = |what: &str, word: &str| PyValueError::new_err(format!("{what} is {word:?}"));
-        if threshold >= policy::RANDOMNESS_END {
-            return Err(PyValueError::new_err(format!("threshold is {threshold}; less than 2^56 is allowed")));
-        }
-        let by = match by {
-            "trace" => policy::By::Trace,
-            "python_ratio" => policy::By::PythonRatio(bound),
-            "java_ratio" => policy::By::JavaRatio(bound),
-            "go_ratio" => policy::By::GoRatio(bound),
-            "profile" => policy::By::Profile,
-            word => return Err(unknown("by", word)),
-        };
-        let demotes = match otherwise {
-            "demote" => true,
-            "drop" => false,
-            word => return Err(unknown("otherwise", word)),
-        };
-        let action = match action {
-            "keep" => policy::Action::Keep,
-            "drop" => policy::Action::Drop,
-            "demote" => policy::Action::Demote,
-            "reject" => policy::Action::Reject,
-            "sample" => policy::Action::Sample(policy::Sampling { by, threshold, demotes }),
-            word => return Err(unknown("action", word)),
-        };
-        let (resource, sample_types) = (resource.unwrap_or_default(), sample_types.unwrap_or_default());
-        Ok(Self(policy::Rule { resource, sample_types, linked, action }))
-    }
-}
-
-/// Rules in their order.
-#[pyclass(frozen, module = "otelprof._core")]
-struct Policy(policy::Policy);
-
-#[pymethods]
-impl Policy {
-    #[new]
-    fn new(rules: Vec<Py<Rule>>) -> Self {
-        Self(policy::Policy { rules: rules.into_iter().map(|rule| rule.get().0.clone()).collect() })
-    }
-}
-
-/// What one rule did to the Samples of a request.
-#[pyclass(frozen, get_all, module = "otelprof._core")]
-struct Decided {
-    kept: u64,
-    dropped: u64,
-    demoted: u64,
-    rejected: u64,
-}
-
-/// A request after a policy.
-#[pyclass(frozen, get_all, module = "otelprof._core")]
-struct Selected {
-    profiles: Py<Profiles>,
-    decided: Vec<Py<Decided>>,
-    payloads_dropped: u64,
-}
-
 /// Merges requests, and remembers their symbols for the next time.
 #[pyclass(frozen, module = "otelprof._core")]
 struct Merger(Mutex<merge::Merger>);
@@ -474,6 +376,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Merger>()?;
     module.add_class::<Policy>()?;
     module.add_class::<Profiles>()?;
+    module.add_class::<Redacted>()?;
+    module.add_class::<Redaction>()?;
+    module.add_class::<RedactionRule>()?;
     module.add_class::<Rejection>()?;
     module.add_class::<Rule>()?;
     module.add_class::<Selected>()?;

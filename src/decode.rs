@@ -14,7 +14,7 @@ use crate::profile_id::{Derived, ProfileIds, derived_id};
 use crate::profiles::{
     Profile, Profiles, Removed, Resource, ResourceProfiles, Scope, ScopeProfiles, Source, ValueType,
 };
-use crate::refusal::{Checked, Fault, Reason, Rejection, Repair, Repairs};
+use crate::refusal::{Checked, Fault, Reason, Rejection, Repair, Repairs, shown};
 use crate::validate::Validator;
 use crate::value::ValueReader;
 use crate::wire::{Reader, Span};
@@ -410,8 +410,8 @@ impl<'a> RequestReader<'a> {
     fn refuse(&mut self, fault: &Fault, service: Option<&[u8]>, place: Place, samples: usize) {
         let known = self.rejections.iter().position(|r| r.fault.reason == fault.reason);
         let index = known.unwrap_or_else(|| {
-            let service = String::from_utf8_lossy(service.unwrap_or(b"unknown_service"));
-            let fault = fault.reached_from(format_args!("{place} of {service:?}"));
+            let service = shown(service.unwrap_or(b"unknown_service"));
+            let fault = fault.reached_from(format_args!("{place} of {service}"));
             self.rejections.push(Rejection { fault, profile_count: 0, sample_count: 0 });
             self.rejections.len() - 1
         });

@@ -32,6 +32,7 @@ pub mod symbols;
 
 pub mod link;
 pub mod policy;
+pub mod redact;
 pub mod rewrite;
 pub mod select;
 

@@ -79,6 +79,9 @@ impl Reason {
     }
 }
 
+/// Of a name in a message, so many characters are shown.
+const SHOWN_CHARS: usize = 80;
+
 /// One fault: its reason, where it is, what was found and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -111,6 +114,14 @@ impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// A name as it is shown in a message: hostile text of any length, so no more than its beginning.
+pub fn shown(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    let mut chars = name.chars();
+    let start: String = chars.by_ref().take(SHOWN_CHARS).collect();
+    if chars.next().is_some() { format!("{:?}", start + "…") } else { format!("{start:?}") }
 }
 
 /// The result of looking at one Profile, or at one entry.

@@ -8,7 +8,7 @@ use crate::columns::Samples;
 use crate::policy::{Fate, Policy, RANDOMNESS_END, Rule, profile_randomness};
 use crate::profile_id::{Derived, derived_id};
 use crate::profiles::{Profile, Profiles, ResourceProfiles};
-use crate::refusal::{Fault, Reason, Rejection};
+use crate::refusal::{Fault, Reason, Rejection, shown};
 use crate::rewrite::Rewrite;
 use crate::wire::Span;
 
@@ -214,10 +214,8 @@ impl Selector<'_> {
     }
 
     fn rejection(&self, group: &ResourceProfiles, profile: &Profile, rule: usize) -> Rejection {
-        let service = String::from_utf8_lossy(self.source.service(group)).into_owned();
-        let (name, _) = self.source.sample_type(profile);
-        let name = String::from_utf8_lossy(name);
-        let message = format!("a {name:?} Profile of {service:?} holds Samples that rule {} rejects", rule + 1);
+        let (service, name) = (shown(self.source.service(group)), shown(self.source.sample_type(profile).0));
+        let message = format!("a {name} Profile of {service} holds Samples that rule {} rejects", rule + 1);
         let fault = Fault::new(Reason::Policy, message);
         Rejection { fault, profile_count: 1, sample_count: profile.rows.len() as u64 }
     }

@@ -12,7 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::columns::Samples;
 use crate::dictionary::{Attribute, Dictionary, DictionaryFaults, Faults};
 use crate::limits::Limits;
-use crate::refusal::{Checked, Fault, Reason};
+use crate::refusal::{Checked, Fault, Reason, shown};
 use crate::value::{KeyValue, check_references};
 
 /// What an index points into.
@@ -176,8 +176,8 @@ impl<'a> Validator<'a> {
         match self.repeated_key(indices) {
             None => Ok(()),
             Some(key) => {
-                let key = String::from_utf8_lossy(self.dictionary.string(self.body, key));
-                let message = format!("{owner} has the attribute key {key:?} twice");
+                let key = shown(self.dictionary.string(self.body, key));
+                let message = format!("{owner} has the attribute key {key} twice");
                 Err(Fault::new(Reason::DuplicateAttributeKey, message))
             }
         }

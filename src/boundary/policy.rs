@@ -1,0 +1,162 @@
+//! What policies are made of, as Python sees it.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::Profiles;
+use crate::policy;
+use crate::redact;
+
+/// What a request's Samples know of their spans, for one service, sample type and state.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+pub(super) struct LinkCoverage {
+    pub(super) service: String,
+    pub(super) sample_type: String,
+    pub(super) state: &'static str,
+    pub(super) sample_count: u64,
+    pub(super) value: i128,
+}
+
+/// A request whose links were recovered, and what was found.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+pub(super) struct Linked {
+    pub(super) profiles: Py<Profiles>,
+    pub(super) coverage: Vec<Py<LinkCoverage>>,
+    pub(super) conflict_count: u64,
+}
+
+/// One rule of a policy.
+#[pyclass(frozen, module = "otelprof._core")]
+pub(super) struct Rule(pub(super) policy::Rule);
+
+#[pymethods]
+impl Rule {
+    #[new]
+    #[pyo3(signature = (
+        action, *, resource = None, sample_types = None, linked = None, by = "trace", threshold = 0, bound = 0,
+        otherwise = "drop"
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "one keyword for each part of a rule")]
+    fn new(
+        action: &str,
+        resource: Option<Vec<(String, Vec<String>)>>,
+        sample_types: Option<Vec<String>>,
+        linked: Option<bool>,
+        by: &str,
+        threshold: u64,
+        bound: u64,
+        otherwise: &str,
+    ) -> PyResult<Self> {
+        let unknown = |what: &str, word: &str| PyValueError::new_err(format!("{what} is {word:?}"));
+        if threshold >= policy::RANDOMNESS_END {
+            return Err(PyValueError::new_err(format!("threshold is {threshold}; less than 2^56 is allowed")));
+        }
+        let by = match by {
+            "trace" => policy::By::Trace,
+            "python_ratio" => policy::By::PythonRatio(bound),
+            "java_ratio" => policy::By::JavaRatio(bound),
+            "go_ratio" => policy::By::GoRatio(bound),
+            "profile" => policy::By::Profile,
+            word => return Err(unknown("by", word)),
+        };
+        let demotes = match otherwise {
+            "demote" => true,
+            "drop" => false,
+            word => return Err(unknown("otherwise", word)),
+        };
+        let action = match action {
+            "keep" => policy::Action::Keep,
+            "drop" => policy::Action::Drop,
+            "demote" => policy::Action::Demote,
+            "reject" => policy::Action::Reject,
+            "sample" => policy::Action::Sample(policy::Sampling { by, threshold, demotes }),
+            word => return Err(unknown("action", word)),
+        };
+        let (resource, sample_types) = (resource.unwrap_or_default(), sample_types.unwrap_or_default());
+        Ok(Self(policy::Rule { resource, sample_types, linked, action }))
+    }
+}
+
+/// Rules in their order.
+#[pyclass(frozen, module = "otelprof._core")]
+pub(super) struct Policy(pub(super) policy::Policy);
+
+#[pymethods]
+impl Policy {
+    #[new]
+    fn new(rules: Vec<Py<Rule>>) -> Self {
+        Self(policy::Policy { rules: rules.into_iter().map(|rule| rule.get().0.clone()).collect() })
+    }
+}
+
+/// What one rule did to the Samples of a request.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+pub(super) struct Decided {
+    pub(super) kept: u64,
+    pub(super) dropped: u64,
+    pub(super) demoted: u64,
+    pub(super) rejected: u64,
+}
+
+/// A request after a policy.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+pub(super) struct Selected {
+    pub(super) profiles: Py<Profiles>,
+    pub(super) decided: Vec<Py<Decided>>,
+    pub(super) payloads_dropped: u64,
+}
+
+/// One rule of a redaction.
+#[pyclass(frozen, module = "otelprof._core")]
+pub(super) struct RedactionRule(pub(super) redact::RedactionRule);
+
+#[pymethods]
+impl RedactionRule {
+    #[new]
+    #[pyo3(signature = (role, treatment, *, key = None, pattern = None, mask = "***"))]
+    fn new(role: &str, treatment: &str, key: Option<String>, pattern: Option<&str>, mask: &str) -> PyResult<Self> {
+        let role = match role {
+            "attribute" => redact::Role::Attribute,
+            "command_line" => redact::Role::CommandLine,
+            "file_path" => redact::Role::FilePath,
+            "symbol" => redact::Role::Symbol,
+            word => return Err(PyValueError::new_err(format!("role is {word:?}"))),
+        };
+        let treatment = match treatment {
+            "keep" => redact::Treatment::Keep,
+            "drop" => redact::Treatment::Drop,
+            "hash" => redact::Treatment::Hash,
+            "mask" => redact::Treatment::Mask(mask.to_owned()),
+            word => return Err(PyValueError::new_err(format!("treatment is {word:?}"))),
+        };
+        let pattern = pattern.map(regex::Regex::new).transpose();
+        let pattern = pattern.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(Self(redact::RedactionRule { role, key, pattern, treatment }))
+    }
+}
+
+/// Redaction rules, and the key of their hashes.
+#[pyclass(frozen, module = "otelprof._core")]
+pub(super) struct Redaction(pub(super) redact::Redaction);
+
+#[pymethods]
+impl Redaction {
+    #[new]
+    #[pyo3(signature = (rules, *, key = None))]
+    fn new(rules: Vec<Py<RedactionRule>>, key: Option<Vec<u8>>) -> PyResult<Self> {
+        let rules: Vec<_> = rules.into_iter().map(|rule| rule.get().0.clone()).collect();
+        let key = key.unwrap_or_default();
+        if key.is_empty() && rules.iter().any(|rule| rule.treatment == redact::Treatment::Hash) {
+            return Err(PyValueError::new_err("a rule hashes, and key is empty"));
+        }
+        Ok(Self(redact::Redaction { rules, key }))
+    }
+}
+
+/// A request after redaction.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+pub(super) struct Redacted {
+    pub(super) profiles: Py<Profiles>,
+    pub(super) changed: Vec<u64>,
+    pub(super) payloads_dropped: u64,
+}

@@ -157,8 +157,8 @@ class Rule:
         linked: linked Samples only, unlinked ones only, or both.
         by: for `sample`, what decides: `trace` (low 56 bits of the trace id at or above the threshold),
             `python_ratio`, `java_ratio`, `go_ratio` (what the SDK samplers of these languages keep: low ids,
-            below the bound), or `profile` (a hash of the profile id at or above the threshold). A rule by trace
-            is for linked Samples.
+            below the bound), or `profile` (a hash of the profile id at or above the threshold). A rule by
+            trace is for linked Samples.
         threshold: rejection threshold in [0, 2**56); for the ratios, that of the same probability.
         bound: of the ratios, as their language computes it.
         otherwise: for `sample`, what becomes of the rest: `drop` or `demote`.
@@ -219,11 +219,11 @@ class RedactionRule:
     Args:
         role: `attribute` (its value; of Resources, scopes, Profiles, Samples, Locations and Mappings),
             `command_line` (the values of `process.command`, `.command_line`, `.command_args` and `.args`),
-            `file_path` (of Functions and Mappings), or `symbol` (a Function's names). A rule for `attribute` is
-            for command lines too.
+            `file_path` (of Functions and Mappings), or `symbol` (a Function's names). A rule for `attribute`
+            is for command lines too.
         treatment: `keep`; `drop` (the attribute goes; a symbol or path becomes `***`); `hash` (the first 16
-            bytes of its HMAC-SHA256, in hexadecimal); `mask` (what the pattern finds is replaced; all, without
-            one).
+            bytes of its HMAC-SHA256, in hexadecimal); `mask` (what the pattern finds is replaced; all,
+            without one).
         key: the attribute's key; any when None.
         pattern: a regular expression of the Rust crate `regex` (linear time) that must be found in the text;
             anything when None.
@@ -304,9 +304,9 @@ class Profiles:
     def link(self, names: Sequence[str]) -> Linked:
         """Make real Links of the ids that stand in attributes of these names, and say what is linked.
 
-        A name that contains `trace` is a trace id's: 32 hexadecimal digits or 16 bytes. Others are span ids': 16
-        hexadecimal digits, 8 bytes, a decimal number of 64 bits, or an integer. A Sample that has both gets the
-        Link, and loses these attributes; one that has a Link already keeps it, and them.
+        A name that contains `trace` is a trace id's: 32 hexadecimal digits or 16 bytes. Others are span ids':
+        16 hexadecimal digits, 8 bytes, a decimal number of 64 bits, or an integer. A Sample that has both
+        gets the Link, and loses these attributes; one that has a Link already keeps it, and them.
 
         Args:
             names: of attributes; none only looks.
@@ -315,18 +315,19 @@ class Profiles:
     def select(self, policy: Policy) -> Selected:
         """Carry out a policy: what goes, what is demoted, which Profiles are refused.
 
-        Demoted Samples lose link and timestamps and stand, those of one {stack, attributes} as one, in a sibling
-        Profile of the same type, period and window, with the attribute `otelprof.demoted`: totals stay exactly
-        equal. Where a rule drops, what it keeps is scaled by the adjusted count, rounded by chance so that the
-        expectation is exact; the chance is seeded from the profile id, so that a retry makes the same bytes.
-        Thresholds stand in the attribute `otelprof.sampling.threshold`. A changed Profile loses its
-        `original_payload`.
+        Demoted Samples lose link and timestamps and stand, those of one {stack, attributes} as one, in a
+        sibling Profile of the same type, period and window, with the attribute `otelprof.demoted`: totals
+        stay exactly equal. Where a rule drops, what it keeps is scaled by the adjusted count, rounded by
+        chance so that the expectation is exact; the chance is seeded from the profile id, so that a retry
+        makes the same bytes. Thresholds stand in the attribute `otelprof.sampling.threshold`. A changed
+        Profile loses its `original_payload`.
         """
 
     def redact(self, redaction: Redaction) -> Redacted:
         """Carry out redaction, on inline attributes and dictionary references alike.
 
-        The old text is gone from what `to_otlp` writes. Every `original_payload` goes: nobody knows what is in it.
+        The old text is gone from what `to_otlp` writes. Every `original_payload` goes: nobody knows what is
+        in it.
         """
 
     def split(self, max_bytes: int) -> list[Profiles]:
@@ -336,8 +337,8 @@ class Profiles:
         `original_payload` stays with the first part.
 
         Args:
-            max_bytes: what the wire form of a piece may take, at least 1. A piece is larger only when it holds a
-                single Sample, or a Profile without any, that takes more by itself.
+            max_bytes: what the wire form of a piece may take, at least 1. A piece is larger only when it
+                holds a single Sample, or a Profile without any, that takes more by itself.
 
         Raises:
             ValueError: `max_bytes` is less than 1.
@@ -392,18 +393,18 @@ class Profiles:
 class Merger:
     """Merges requests, and remembers their symbols: the n-th request of a service names nearly the same ones.
 
-    Safe from several threads, one merge at a time. What it remembers is bounded; it never changes what a merge
-    means, nor its bytes.
+    Safe from several threads, one merge at a time. What it remembers is bounded; it never changes what a
+    merge means, nor its bytes.
     """
 
     def __new__(cls) -> Merger: ...
     def merge(self, requests: Sequence[Profiles]) -> Profiles:
         """One request that means what all of them mean together.
 
-        One dictionary by value, without orphans and duplicates, most used entries first; Resources and scopes of
-        equal value joined; within each Profile, Samples of one identity {stack, set of attributes, link}
-        combined. Profiles stay apart, in the order of the requests. The result has no rejections and no repairs:
-        those are with the requests.
+        One dictionary by value, without orphans and duplicates, most used entries first; Resources and scopes
+        of equal value joined; within each Profile, Samples of one identity {stack, set of attributes, link}
+        combined. Profiles stay apart, in the order of the requests. The result has no rejections and no
+        repairs: those are with the requests.
         """
 
     @property

@@ -180,19 +180,20 @@ impl<'a> Reader<'a> {
         }
         let mut packed = self.message(wire, field)?;
         out.reserve(packed.end - packed.pos);
-        while packed.pos < packed.end {
-            // Nearly all indices take one or two bytes.
-            match *packed.rest() {
-                [a, ..] if a < 0x80 => {
-                    out.push(u32::from(a));
-                    packed.pos += 1;
-                }
-                [a, b, ..] if b < 0x80 => {
-                    out.push(u32::from(a & 0x7f) | u32::from(b) << 7);
-                    packed.pos += 2;
-                }
-                _ => out.push(packed.long_varint(field)? as u32),
+        while let Some(&bytes) = packed.rest().first_chunk::<2>() {
+            // Nearly all indices take one or two bytes, in no order that a branch predictor could learn.
+            let both = u16::from_le_bytes(bytes);
+            if both & 0x8080 == 0x8080 {
+                out.push(packed.long_varint(field)? as u32);
+            } else {
+                let is_two_bytes = both >> 7 & 1;
+                let high = both >> 1 & 0x3f80 & 0_u16.wrapping_sub(is_two_bytes);
+                out.push(u32::from(both & 0x7f | high));
+                packed.pos += 1 + usize::from(is_two_bytes);
             }
+        }
+        if packed.pos < packed.end {
+            out.push(packed.varint(field)? as u32);
         }
         Ok(())
     }

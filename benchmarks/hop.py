@@ -4,9 +4,11 @@ Method: three processes on one machine. The load sends the requests of one size 
 call in flight on each, for `--seconds`; the sink answers every call at once and throws the body away; between
 them stands what is measured, `otelprof run` with receiver, memory_limiter, queue and otlp exporter. CPU is
 the measured process' own user and system time from /proc, from before the first request until the sink has
-everything. Load and sink are not counted. `--peer` puts another program between the same load and sink, in
-turn with otelprof in the same run, so that the two figures can be compared: absolute times wander on shared
-machines.
+everything. Load and sink are not counted. `--batch` merges requests on the way: the sink has everything when
+it hears nothing more for a second (which is not counted as time), and otelprof says that its queue is empty.
+`--peer` puts another program between the same load and sink, in turn with otelprof in the same run, so that
+the two figures can be compared: absolute times wander on shared machines. When a queue is full, clients are
+asked to send again, and what that costs is part of the figure.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,22 +45,29 @@ CONFIG = """
 receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
 processors: {{memory_limiter: {{limit_mib: 2048}}}}
 exporters:
-  otlp: {{endpoint: "127.0.0.1:{sink}", compression: "{out}", tls: {{insecure: true}}}}
+  otlp:
+    endpoint: "127.0.0.1:{sink}"
+    compression: "{out}"
+    tls: {{insecure: true}}
+    sending_queue: {queue}
 service:
   pipelines: {{profiles: {{receivers: [otlp], processors: [memory_limiter], exporters: [otlp]}}}}
-  telemetry: {{metrics: {{endpoint: null}}, logs: {{level: warn}}}}
+  telemetry: {{metrics: {{endpoint: {metrics}}}, logs: {{level: warn}}}}
 """
+BATCH = "{batch: {flush_timeout: 200ms, sizer: bytes, min_size: 4MiB, max_size: 16MiB}}"
+QUIET_SECS = 1.0
 
 
 def sink(port: int) -> None:
-    """Answer every Export at once; on each line of standard input print how many came."""
-    count = 0
+    """Answer every Export at once; on each line of standard input print how many came, and their bytes."""
+    count = size = 0
     lock = threading.Lock()
 
-    def export(_body: bytes, _context: grpc.ServicerContext) -> bytes:
-        nonlocal count
+    def export(body: bytes, _context: grpc.ServicerContext) -> bytes:
+        nonlocal count, size
         with lock:
             count += 1
+            size += len(body)
         return b""
 
     handlers = {"Export": grpc.unary_unary_rpc_method_handler(export)}
@@ -68,7 +78,7 @@ def sink(port: int) -> None:
     server.start()
     print("ready", flush=True)
     for _ in sys.stdin:
-        print(count, flush=True)
+        print(count, size, flush=True)
     server.stop(None)
 
 
@@ -159,27 +169,72 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run measured."""
+    """What one run measured; `bytes_out` as a share of the bytes in."""
 
     cpu_secs_per_gb: float
+    bytes_out: float
     megabytes_per_sec: float
     p50_ms: float
     p99_ms: float
     rss_mib: float
 
 
-def received(process: subprocess.Popen[str]) -> int:
-    """How many requests the sink has."""
+def received(process: subprocess.Popen[str]) -> tuple[int, int]:
+    """How many requests the sink has, and how many bytes they are."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("\n")
     process.stdin.flush()
-    return int(process.stdout.readline())
+    count, size = process.stdout.readline().split()
+    return int(count), int(size)
 
 
-def measure(command: list[str], ports: tuple[int, int], options: argparse.Namespace, size: str) -> Run:
+def wait_for_all(far: subprocess.Popen[str], requests: int) -> float:
+    """Return when the sink has so many requests, and at what time.
+
+    Raises:
+        SystemExit: it has not after half a minute.
+    """
+    for _ in range(600):
+        if received(far)[0] >= requests:
+            return time.monotonic()
+        time.sleep(0.05)
+    message = f"the sink has {received(far)[0]} of {requests} requests"
+    raise SystemExit(message)
+
+
+def wait_for_quiet(far: subprocess.Popen[str]) -> float:
+    """Return when the sink hears nothing more, and since when."""
+    last, since = received(far), time.monotonic()
+    while time.monotonic() - since < QUIET_SECS:
+        time.sleep(0.05)
+        now = received(far)
+        if now != last:
+            last, since = now, time.monotonic()
+    return since
+
+
+def assert_delivered(metrics_port: int) -> None:
+    """Otelprof's queue is empty, and nothing was dropped."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics") as answer:
+        lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+    left = [value for name, value in lines.items() if name.startswith("otelcol_exporter_queue_size")]
+    dropped = [name for name in lines if name.startswith("otelprof_exporter_dropped_samples")]
+    assert ([float(value) for value in left], dropped) == ([0.0], [])
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is measured; `metrics_port` is otelprof's, when it batches."""
+
+    command: list[str]
+    port: int
+    sink_port: int
+    metrics_port: int | None = None
+
+
+def measure(program: Program, options: argparse.Namespace, size: str) -> Run:
     """Put a program between load and sink, once."""
-    port, sink_port = ports
     script = [sys.executable, __file__]
     data = ["--data", str(options.data)] if options.data else []
     arguments = [
@@ -192,67 +247,80 @@ def measure(command: list[str], ports: tuple[int, int], options: argparse.Namesp
         *data,
     ]
     with contextlib.ExitStack() as stack:
-        far = stack.enter_context(running([*script, "--role", "sink", "--port", str(sink_port)]))
+        far = stack.enter_context(running([*script, "--role", "sink", "--port", str(program.sink_port)]))
         assert far.stdout is not None
         far.stdout.readline()
-        hop = stack.enter_context(running(command))
-        wait_for_port(port, hop)
+        hop = stack.enter_context(running(program.command))
+        wait_for_port(program.port, hop)
         watched = psutil.Process(hop.pid)
         start = time.monotonic()
         before = watched.cpu_times()
         done = subprocess.run(  # noqa: S603 - our own
-            [*script, "--role", "load", "--port", str(port), *arguments],
+            [*script, "--role", "load", "--port", str(program.port), *arguments],
             capture_output=True,
             text=True,
             check=True,
         )
         sent = json.loads(done.stdout)
-        for _ in range(600):
-            if received(far) >= sent["requests"]:
-                break
-            time.sleep(0.05)
-        else:
-            message = f"the sink has {received(far)} of {sent['requests']} requests"
-            raise SystemExit(message)
+        done_at = wait_for_quiet(far) if options.batch else wait_for_all(far, sent["requests"])
         after = watched.cpu_times()
-        taken = time.monotonic() - start
         rss = watched.memory_info().rss
+        if program.metrics_port is not None:
+            assert_delivered(program.metrics_port)
+        bytes_out = received(far)[1]
     cpu = after.user + after.system - before.user - before.system
     return Run(
         cpu_secs_per_gb=cpu / (sent["bytes"] / 1e9),
-        megabytes_per_sec=sent["bytes"] / 1e6 / taken,
+        bytes_out=bytes_out / sent["bytes"],
+        megabytes_per_sec=sent["bytes"] / 1e6 / (done_at - start),
         p50_ms=sent["p50_ms"],
         p99_ms=sent["p99_ms"],
         rss_mib=rss / 2**20,
     )
 
 
+def otelprof(config: Path, options: argparse.Namespace) -> Program:
+    """What is built here, with its configuration written."""
+    port, sink_port = free_port(), free_port()
+    metrics_port = free_port() if options.batch else None
+    text = CONFIG.format(
+        port=port,
+        sink=sink_port,
+        out=options.compression,
+        queue=BATCH if options.batch else "{}",
+        metrics=f'"127.0.0.1:{metrics_port}"' if options.batch else "null",
+    )
+    config.write_text(text)
+    program = str(Path(sys.executable).with_name("otelprof"))
+    return Program([program, "run", "--config", str(config)], port, sink_port, metrics_port)
+
+
 def compare(options: argparse.Namespace) -> None:
     """Measure otelprof, and its peer in turn with it, and print the medians."""
     print(f"machine: {machine()}")
     way = f"{options.compression} in and out"
-    print(f"{CONNECTIONS} connections, {options.seconds:g} s a run, {options.runs} runs; {way}")
-    print(f"{'':<24}{'CPU-s/GB  min / median / max':>32}{'MB/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'RSS MiB':>9}")
+    batch = f"; batches: {BATCH}" if options.batch else ""
+    print(f"{CONNECTIONS} connections, {options.seconds:g} s a run, {options.runs} runs; {way}{batch}")
+    print(
+        f"{'':<24}{'CPU-s/GB  min / median / max':>32}{'out/in':>8}{'MB/s':>8}{'p50 ms':>9}{'p99 ms':>9}"
+        f"{'RSS MiB':>9}"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        ports = (free_port(), free_port())
-        config = Path(folder) / "hop.yaml"
-        config.write_text(CONFIG.format(port=ports[0], sink=ports[1], out=options.compression))
-        otelprof = str(Path(sys.executable).with_name("otelprof"))
-        programs = {"otelprof": ([otelprof, "run", "--config", str(config)], ports)}
+        programs = {"otelprof": otelprof(Path(folder) / "hop.yaml", options)}
         if options.peer:
-            programs["peer"] = (shlex.split(options.peer), (options.peer_port, options.peer_sink_port))
+            programs["peer"] = Program(shlex.split(options.peer), options.peer_port, options.peer_sink_port)
         for size in options.sizes:
             runs: dict[str, list[Run]] = {name: [] for name in programs}
             for _ in range(options.runs):
-                for name, (command, at) in programs.items():
-                    runs[name].append(measure(command, at, options, size))
+                for name, program in programs.items():
+                    runs[name].append(measure(program, options, size))
             for name, measured in runs.items():
                 cpu = sorted(run.cpu_secs_per_gb for run in measured)
                 middle = sorted(measured, key=lambda run: run.cpu_secs_per_gb)[len(measured) // 2]
                 span = f"{cpu[0]:.1f} / {middle.cpu_secs_per_gb:.1f} / {cpu[-1]:.1f}"
                 print(
-                    f"{size + ', ' + name:<24}{span:>32}{middle.megabytes_per_sec:>8.0f}{middle.p50_ms:>9.1f}"
-                    f"{middle.p99_ms:>9.1f}{middle.rss_mib:>9.0f}",
+                    f"{size + ', ' + name:<24}{span:>32}{middle.bytes_out:>8.2f}"
+                    f"{middle.megabytes_per_sec:>8.0f}{middle.p50_ms:>9.1f}{middle.p99_ms:>9.1f}{middle.rss_mib:>9.0f}",
                     flush=True,
                 )
 
@@ -267,6 +335,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--compression", choices=("none", "gzip"), default="none", help="on both sides")
+    parser.add_argument("--batch", action="store_true", help="merge requests on the way")
     parser.add_argument("--peer", help="command of another hop to measure in the same run")
     parser.add_argument("--peer-port", type=int, default=14317, help="where the peer listens")
     parser.add_argument("--peer-sink-port", type=int, default=14319, help="where the peer sends to")

@@ -6,7 +6,9 @@ import platform
 from pathlib import Path
 
 SIZES = ("small", "medium", "large")
-_SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "bench"
+_ROOT = Path(__file__).resolve().parents[1]
+_SHARED = _ROOT.parent / "shared" / "data" / "bench"
+_RECORDED = (_ROOT.parent / "shared" / "data" / "otlp", _ROOT / "tests" / "data")
 
 
 def bodies(size: str, folder: Path | None = None) -> list[bytes]:
@@ -21,6 +23,20 @@ def bodies(size: str, folder: Path | None = None) -> list[bytes]:
         message = f"no {size}_*.pb in {folder}: give a folder of recorded requests with --data"
         raise SystemExit(message)
     return found
+
+
+def folder_bodies(profiler: str, folder: Path | None = None) -> list[bytes]:
+    """Request bodies that a real profiler sent: `<folder>/<profiler>/*.otlp`, or those of this repository.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    for place in [folder] if folder else _RECORDED:
+        found = [path.read_bytes() for path in sorted((place / profiler).glob("*.otlp"))]
+        if found:
+            return found
+    message = f"no *.otlp of {profiler}: give a folder of recordings with --recordings"
+    raise SystemExit(message)
 
 
 def machine() -> str:

@@ -43,7 +43,8 @@ DELIVERED_SECS: Final = 20.0
 TREE_STACKS: Final = 6
 TREE_LINES: Final = 14
 
-console: Final = Console(highlight=False, soft_wrap=True)
+# What is piped has no width: wide enough for every table.
+console: Final = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 def main() -> None:
@@ -189,7 +190,7 @@ def wait_until_delivered(metrics_port: int) -> Scrape:
 
 def report(scraped: Scrape, received: list[Profiles], replayed: str) -> None:
     """Print what came in, what went out, and what was in it."""
-    requests = scraped.total("otelprof_receiver_requests", outcome="accepted")
+    requests = scraped.total("otelprof_receiver_requests")
     profiles = scraped.total("otelprof_accepted_profiles")
     samples = scraped.total("otelcol_receiver_accepted_profile_samples")
     wire, body = scraped.total("otelprof_receiver_wire_bytes"), scraped.total("otelprof_receiver_body_bytes")
@@ -202,6 +203,7 @@ def report(scraped: Scrape, received: list[Profiles], replayed: str) -> None:
     console.print("refused: " + (", ".join(f"{n} {why}" for why, n in refused.items()) or "nothing"))
     repairs = scraped.by("otelprof_repairs", "repair")
     console.print("repaired: " + (", ".join(f"{n} {what}" for what, n in repairs.items() if n) or "nothing"))
+    coverage(scraped)
     services(received)
     hottest(received)
     console.rule("what went out")
@@ -212,6 +214,19 @@ def report(scraped: Scrape, received: list[Profiles], replayed: str) -> None:
         console.print(f"{name}: {calls[name]} requests, {sent[name]:,} samples{size}")
     mine = sum(handle.sample_count for handle in received)
     console.print(f"the next hop received {len(received)} requests with {mine:,} samples")
+
+
+def coverage(scraped: Scrape) -> None:
+    """Print how many samples know their span, as they came and after recovery."""
+    states = scraped.by("otelprof_link_samples", "state")
+    total, linked, recovered = states.total(), states.pop("linked", 0), states.pop("recovered", 0)
+    others = ", ".join(f"{count:,} {state}" for state, count in states.most_common() if count)
+    after = linked + recovered
+    console.print(
+        f"linked to a span: {linked:,} of {total:,} samples as they came ({linked / total:.1%}), "
+        f"{after:,} after links were recovered from attributes ({after / total:.1%})"
+    )
+    console.print(f"not linked, and why: {others or 'none'}")
 
 
 def services(received: list[Profiles]) -> None:
@@ -227,7 +242,7 @@ def services(received: list[Profiles]) -> None:
                 value=row.value,
             )
     table = Table(box=None, pad_edge=False)
-    for heading in ("service", "sample type", "profiles", "samples", "linked to a span", "value"):
+    for heading in ("service", "sample type", "profiles", "samples", "linked", "value"):
         table.add_column(heading, justify="left" if heading in {"service", "sample type"} else "right")
     for (service, kind), counts in sorted(rows.items(), key=lambda item: -item[1]["samples"]):
         share = counts["linked"] / counts["samples"] if counts["samples"] else 0
@@ -281,4 +296,8 @@ def where_to_look(environ: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        # 128 and the number of SIGINT, as a shell has it.
+        sys.exit(130)

@@ -380,6 +380,9 @@ class Profiles:
     @property
     def sample_count(self) -> int: ...
     @property
+    def wire_bytes(self) -> int:
+        """Size of what `to_otlp` writes, which is kept from then on: asking first costs nothing."""
+    @property
     def body_bytes(self) -> int:
         """Size of the inflated body that this was decoded from."""
     @property

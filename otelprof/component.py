@@ -50,6 +50,10 @@ class ComponentConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def in_words(self) -> tuple[str, ...]:
+        """What it will do, in plain words, one line each, for `otelprof validate`; nothing by default."""
+        return ()
+
 
 class Component(Protocol):
     """What has a lifecycle."""
@@ -70,6 +74,8 @@ class Processor(Component, Protocol):
 
     def process(self, profiles: Profiles) -> Profiles:
         """The request as it goes on: the same handle, or a new one. A handle is never changed.
+
+        Profiles that are refused one by one stand in the `rejections` of the new one: the client is told.
 
         Raises:
             RetryableError: not now; the client may send it again.

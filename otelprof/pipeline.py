@@ -7,7 +7,8 @@
 1. A receiver (`receiver/`) is called by a client, has the Rust core decode the body into a frozen `Profiles`,
    and gives it to its intake. That is all it knows of what is behind it.
 2. The intake runs the processors (`processor/`) of every pipeline that the receiver is in. Each may refuse
-   the request, or return another handle. Nothing was taken yet: a refusal is the client's answer.
+   the request, or return another handle. Nothing was taken yet: a refusal is the client's answer, and so are
+   the Profiles that a policy refused one by one.
 3. What is left goes into the log (`log/`), for all exporters of all these pipelines at once, or not at all.
    This is the acknowledgement: when `append` returns, the client is told that we have it.
 4. Behind the log each exporter (`exporter/`) has a sender (`delivery/`), which delivers at the exporter's own
@@ -20,6 +21,7 @@ goes the other way, so that what was taken is delivered.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -158,15 +160,23 @@ class Pipeline:
     queued: tuple[ComponentId, ...]
     direct: tuple[DirectSender, ...]
 
-    def process(self, profiles: Profiles) -> Profiles:
+    def process(self, profiles: Profiles) -> tuple[Profiles, Sequence[Rejection]]:
         """Run the processors.
+
+        Returns:
+            What is left, and the Profiles that they refused one by one.
 
         Raises:
             OtelprofError: one of them refused the request.
         """
+        refused: list[Rejection] = []
         for processor in self.processors:
-            profiles = processor.process(profiles)
-        return profiles
+            result = processor.process(profiles)
+            # What did not change keeps the rejections that it had; those of another request are its own.
+            if list(map(_facts, result.rejections)) != list(map(_facts, profiles.rejections)):
+                refused.extend(result.rejections)
+            profiles = result
+        return profiles, refused
 
 
 class Intake:
@@ -187,13 +197,32 @@ class Intake:
             RetryableError: nothing was acknowledged; the client may send it again.
             PermanentError: nothing was acknowledged, nor will be.
         """
-        processed = [(pipeline, pipeline.process(profiles)) for pipeline in self._pipelines]
-        left = [(pipeline, result) for pipeline, result in processed if result.profile_count]
+        processed = [(pipeline, *pipeline.process(profiles)) for pipeline in self._pipelines]
+        left = [(pipeline, result) for pipeline, result, _ in processed if result.profile_count]
         for pipeline, result in left:
             for sender in pipeline.direct:
                 sender.deliver(result)
         self._log.append([(result, pipeline.queued) for pipeline, result in left])
-        return ()
+        return _told_once([refused for _, _, refused in processed])
+
+
+_Facts = tuple[str, str, int, int]
+
+
+def _facts(rejection: Rejection) -> _Facts:
+    """What a rejection says: two that say the same are equal."""
+    return rejection.reason, rejection.message, rejection.profile_count, rejection.sample_count
+
+
+def _told_once(refused: Iterable[Sequence[Rejection]]) -> Sequence[Rejection]:
+    """What several pipelines refused of one request; a Profile that all refuse alike is one Profile."""
+    counts: Counter[_Facts] = Counter()
+    by_facts: dict[_Facts, Rejection] = {}
+    for rejections in refused:
+        found = {_facts(rejection): rejection for rejection in rejections}
+        by_facts |= found
+        counts |= Counter(map(_facts, rejections))
+    return [by_facts[facts] for facts in counts.elements()]
 
 
 def _create(component: ConfiguredComponent, *arguments: object) -> Any:  # noqa: ANN401 - of the factory's kind

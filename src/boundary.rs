@@ -157,11 +157,18 @@ struct Profiles {
     inner: Arc<profiles::Profiles>,
     summary: OnceLock<Py<PyTuple>>,
     unknown_fields_dropped: OnceLock<u64>,
+    /// The wire form, kept when its size was asked for.
+    wire: OnceLock<Py<PyBytes>>,
 }
 
 impl Profiles {
     fn new(inner: impl Into<Arc<profiles::Profiles>>) -> Self {
-        Self { inner: inner.into(), summary: OnceLock::new(), unknown_fields_dropped: OnceLock::new() }
+        Self {
+            inner: inner.into(),
+            summary: OnceLock::new(),
+            unknown_fields_dropped: OnceLock::new(),
+            wire: OnceLock::new(),
+        }
     }
 }
 
@@ -177,6 +184,9 @@ impl Profiles {
     }
 
     fn to_otlp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        if let Some(wire) = self.wire.get() {
+            return Ok(wire.bind(py).clone());
+        }
         let (bytes, unknown_fields_dropped) = work(py, || self.inner.to_otlp())?;
         self.unknown_fields_dropped.get_or_init(|| unknown_fields_dropped);
         Ok(PyBytes::new(py, &bytes))
@@ -214,11 +224,12 @@ impl Profiles {
         Ok(Redacted { profiles: Py::new(py, Self::new(profiles))?, changed, payloads_dropped })
     }
 
-    fn split(&self, py: Python<'_>, max_bytes: usize) -> PyResult<Vec<Self>> {
-        if max_bytes == 0 {
-            return Err(PyValueError::new_err("max_bytes is 0; 1 or more is allowed"));
+    fn split(&self, py: Python<'_>, max_bytes: i64) -> PyResult<Vec<Self>> {
+        if max_bytes < 1 {
+            return Err(PyValueError::new_err(format!("max_bytes is {max_bytes}; 1 or more is allowed")));
         }
-        let pieces = work(py, || self.inner.split(max_bytes))?;
+        let wire_bytes = self.wire.get().map(|wire| wire.bind(py).as_bytes().len());
+        let pieces = work(py, || self.inner.split(max_bytes as usize, wire_bytes))?;
         Ok(pieces.into_iter().map(Self::new).collect())
     }
 
@@ -298,7 +309,14 @@ impl Profiles {
 
     #[getter]
     fn sample_count(&self) -> usize {
-        self.inner.samples.len()
+        self.inner.sample_count()
+    }
+
+    #[getter]
+    fn wire_bytes(&self, py: Python<'_>) -> PyResult<usize> {
+        let wire = self.to_otlp(py)?;
+        self.wire.get_or_init(|| wire.clone().unbind());
+        Ok(wire.as_bytes().len())
     }
 
     #[getter]
@@ -320,7 +338,7 @@ impl Profiles {
     }
 
     fn __repr__(&self) -> String {
-        let (profiles, samples) = (self.inner.profile_count(), self.inner.samples.len());
+        let (profiles, samples) = (self.inner.profile_count(), self.inner.sample_count());
         format!("<Profiles: {profiles} profiles, {samples} samples, {} bytes>", self.inner.body.len())
     }
 }

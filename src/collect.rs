@@ -48,6 +48,9 @@ pub struct Reached {
 impl Remap {
     /// What the Profiles of a request reach.
     pub fn of(profiles: &Profiles) -> Self {
+        if profiles.is_collected {
+            return Self::identity(&profiles.dictionary);
+        }
         let mut reached = Reached::none(&profiles.dictionary);
         reached.mark_profiles(profiles);
         reached.mark_dictionary(&profiles.dictionary);
@@ -67,6 +70,18 @@ impl Remap {
             links[link] = 0;
         }
         Self { mappings, locations, functions, links, strings, attributes, stacks, is_identity, reached }
+    }
+}
+
+impl Remap {
+    /// Everything is reached and keeps its index.
+    fn identity(dictionary: &Dictionary) -> Self {
+        let lens = dictionary.table_lens();
+        let [mappings, locations, functions, links, strings, attributes, stacks] = lens.map(|len| vec![true; len]);
+        let reached = Reached { mappings, locations, functions, links, strings, attributes, stacks };
+        let [mappings, locations, functions, links, strings, attributes, stacks] =
+            lens.map(|len| (0..len as u32).collect());
+        Self { mappings, locations, functions, links, strings, attributes, stacks, is_identity: true, reached }
     }
 }
 

@@ -65,6 +65,7 @@ impl Profiles {
             repairs,
             removed: Removed::default(),
             unknown_fields,
+            is_collected: false,
             is_body,
         })
     }

@@ -64,8 +64,14 @@ impl Groups {
     fn add(&mut self, symbols: &mut Symbols, request: &Profiles) {
         let mut names = Names::new(request);
         for group in &request.resources {
+            for pair in group.resource.iter().flat_map(|resource| &resource.attributes) {
+                names.reach(symbols, pair);
+            }
             let resource = self.resource(&names, request, group);
             for scope_group in &group.scopes {
+                for pair in scope_group.scope.iter().flat_map(|scope| &scope.attributes) {
+                    names.reach(symbols, pair);
+                }
                 let scope = self.scope(&names, request, resource, scope_group);
                 for profile in &scope_group.profiles {
                     let profile = self.profile(&mut names, symbols, request, profile);
@@ -205,31 +211,30 @@ impl Groups {
         start..self.samples.len()
     }
 
-    /// Append the Samples of one identity: totals are added up, observations follow each other. A total that would
-    /// leave int64 starts another Sample.
+    /// Append the Samples of one identity: totals are added up, observations follow each other. A total that no int64
+    /// holds becomes as few Samples as hold it.
     fn push_chain(&mut self, sent: &Samples, chain: impl Iterator<Item = usize>, id: Identity, attributes: &[u32]) {
         let samples = &mut self.samples;
-        let mut total: Option<i64> = None;
+        let mut total: Option<i128> = None;
         for row in chain {
             match (sent.values.row(row), sent.timestamps.row(row)) {
-                (&[value], []) => {
-                    let sum = total.map_or(Some(value), |total| total.checked_add(value));
-                    if sum.is_none() {
-                        samples.attributes.items.extend_from_slice(attributes);
-                        samples.values.items.extend(total);
-                        samples.end_row(id.stack, id.link);
-                    }
-                    total = sum.or(Some(value));
-                }
+                (&[value], []) => total = Some(total.unwrap_or(0) + i128::from(value)),
                 (values, timestamps) => {
                     samples.values.items.extend_from_slice(values);
                     samples.timestamps.items.extend_from_slice(timestamps);
                 }
             }
         }
-        samples.attributes.items.extend_from_slice(attributes);
-        samples.values.items.extend(total);
-        samples.end_row(id.stack, id.link);
+        loop {
+            let fitting = total.map(|total| total.clamp(i64::MIN.into(), i64::MAX.into()));
+            samples.attributes.items.extend_from_slice(attributes);
+            samples.values.items.extend(fitting.map(|value| value as i64));
+            samples.end_row(id.stack, id.link);
+            total = total.zip(fitting).map(|(total, fitting)| total - fitting).filter(|&rest| rest != 0);
+            if total.is_none() {
+                break;
+            }
+        }
     }
 
     /// Give every reference its index in the dictionary of what is used.
@@ -262,6 +267,7 @@ impl Groups {
             repairs: Repairs::default(),
             removed: self.removed,
             unknown_fields: 0,
+            is_collected: true,
             is_body: false,
         }
     }

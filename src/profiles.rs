@@ -30,6 +30,8 @@ pub struct Profiles {
     pub removed: Removed,
     /// Unknown fields of the request itself and of its `ResourceProfiles` and `ScopeProfiles`.
     pub unknown_fields: u64,
+    /// Whether everything in the dictionary is reached: it was collected when it was made.
+    pub is_collected: bool,
     /// Whether `body` is this request, with nothing left out, repaired or added.
     pub is_body: bool,
 }
@@ -165,6 +167,11 @@ impl Profiles {
     /// The number of Profiles.
     pub fn profile_count(&self) -> usize {
         self.iter().count()
+    }
+
+    /// The number of Samples; the columns may hold those of other pieces too.
+    pub fn sample_count(&self) -> usize {
+        self.iter().map(|(_, _, profile)| profile.rows.len()).sum()
     }
 
     /// A string of the dictionary.

@@ -107,7 +107,17 @@ impl Profiles {
         }
         let body = if text.is_empty() { self.body.clone() } else { [&self.body[..], &text].concat().into() };
         let (rejections, repairs) = Default::default();
-        let profiles = Profiles { body, dictionary, resources, samples, rejections, repairs, is_body: false, ..**self };
+        let profiles = Profiles {
+            body,
+            dictionary,
+            resources,
+            samples,
+            rejections,
+            repairs,
+            is_collected: false,
+            is_body: false,
+            ..**self
+        };
         Redacted { profiles: Arc::new(profiles), changed, payloads_dropped }
     }
 }

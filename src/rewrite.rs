@@ -144,6 +144,7 @@ impl<'a> Rewrite<'a> {
             repairs: Repairs::default(),
             removed: source.removed,
             unknown_fields: source.unknown_fields,
+            is_collected: false,
             is_body: false,
         }
     }

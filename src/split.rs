@@ -1,7 +1,8 @@
 //! One request as several, each under a size on the wire: cut between Samples, each piece with what it reaches.
 //!
-//! Sizes are upper bounds, counted with the indices of the whole: a piece's own indices are never larger, since
-//! collection keeps the order of the entries that stay.
+//! Sizes are upper bounds. What an index will take is not known before the piece is full: no more than it takes in
+//! the whole, since collection keeps the order of the entries that stay, and no more than the number of entries that
+//! the piece reaches takes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,32 +12,33 @@ use crate::profile_id::{Derived, derived_id};
 use crate::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles};
 use crate::refusal::Repairs;
 use crate::value::KeyValue;
-use crate::wire::{Writer, varint_len};
+use crate::wire::{Span, Writer, varint_len};
 
-/// A key of one byte, and a length of at most five.
-const HEADER_BYTES: usize = 6;
-/// All fixed fields of a Profile, with its `profile_id` and types, at their largest.
-const PROFILE_BYTES: usize = 128;
-/// The zero entries of seven tables, and the dictionary's own header.
-const EMPTY_DICTIONARY_BYTES: usize = 7 * 2 + HEADER_BYTES;
-/// How much the bound may be over the limit for it to be worth writing the request to know its size.
-const WORTH_A_TRY_PERCENT: usize = 125;
+/// A key of one byte, a length of one, 16 bytes.
+const PROFILE_ID_BYTES: usize = 18;
+/// The zero entries of seven tables.
+const ZERO_ENTRIES_BYTES: usize = 7 * 2;
+/// A bound is at most about twice the size; and so much over it for small requests.
+const BOUND_SLACK_BYTES: usize = 4096;
 
 impl Profiles {
-    /// Pieces that take at most `max_bytes` each; see `_core.pyi`.
-    pub fn split(self: &Arc<Self>, max_bytes: usize) -> Vec<Arc<Self>> {
-        let mut bound = Splitter::new(self, usize::MAX);
-        bound.cut();
-        let whole = bound.bytes;
-        let fits = whole <= max_bytes
-            || self.resources.is_empty()
-            || (whole <= max_bytes.saturating_mul(WORTH_A_TRY_PERCENT) / 100 && self.to_otlp().0.len() <= max_bytes);
-        if fits {
+    /// Pieces that take at most `max_bytes` each; see `_core.pyi`. `wire_bytes` is what the whole takes, when known.
+    pub fn split(self: &Arc<Self>, max_bytes: usize, wire_bytes: Option<usize>) -> Vec<Arc<Self>> {
+        let fits = wire_bytes.map_or_else(|| self.fits(max_bytes), |bytes| bytes <= max_bytes);
+        if fits || self.resources.is_empty() {
             return vec![Arc::clone(self)];
         }
         let mut splitter = Splitter::new(self, max_bytes);
         splitter.cut();
         splitter.pieces.into_iter().map(Arc::new).collect()
+    }
+
+    fn fits(&self, max_bytes: usize) -> bool {
+        let mut bound = Splitter::new(self, usize::MAX);
+        bound.cut();
+        let whole = bound.bytes();
+        let may_fit = whole <= max_bytes.saturating_mul(2).saturating_add(BOUND_SLACK_BYTES);
+        whole <= max_bytes || (may_fit && self.to_otlp().0.len() <= max_bytes)
     }
 }
 
@@ -47,7 +49,7 @@ struct Splitter<'a> {
     pieces: Vec<Profiles>,
     /// The piece that is being filled: its groups, and the bound of its size.
     groups: Vec<ResourceProfiles>,
-    bytes: usize,
+    fixed_bytes: usize,
     /// Where the last Profile of the piece stands in the whole.
     open: Option<[usize; 3]>,
     reached: ReachedBytes<'a>,
@@ -55,8 +57,9 @@ struct Splitter<'a> {
 
 impl<'a> Splitter<'a> {
     fn new(whole: &'a Profiles, max_bytes: usize) -> Self {
-        let reached = ReachedBytes::new(whole);
-        Self { whole, max_bytes, pieces: vec![], groups: vec![], bytes: EMPTY_DICTIONARY_BYTES, open: None, reached }
+        let reached = ReachedBytes::new(whole, header_bytes(max_bytes));
+        let fixed_bytes = ZERO_ENTRIES_BYTES + reached.header_bytes;
+        Self { whole, max_bytes, pieces: vec![], groups: vec![], fixed_bytes, open: None, reached }
     }
 
     /// Put everything into pieces.
@@ -78,9 +81,9 @@ impl<'a> Splitter<'a> {
         // A Profile without Samples takes its place as one with a single Sample of no size does.
         let rows = profile.rows.clone().map(Some);
         for row in rows.chain(profile.rows.is_empty().then_some(None)) {
-            let mut needed = self.needed_bytes(place, profile, row, is_open);
             let holds_something = is_open || !self.groups.is_empty();
-            if holds_something && self.bytes.saturating_add(needed) > self.max_bytes {
+            self.fixed_bytes += self.needed_bytes(place, profile, row, is_open);
+            if holds_something && self.bytes() > self.max_bytes {
                 let next = row.unwrap_or(start);
                 if is_open {
                     self.end_part(place, profile, start..next, parts);
@@ -88,15 +91,20 @@ impl<'a> Splitter<'a> {
                 }
                 self.close();
                 start = next;
-                needed = self.needed_bytes(place, profile, row, false);
+                self.fixed_bytes += self.needed_bytes(place, profile, row, false);
             }
-            self.bytes += needed;
             is_open = true;
         }
         self.end_part(place, profile, start..profile.rows.end, parts);
     }
 
-    /// The bound of what a Sample adds to the piece, with what its Profile adds where that is not open yet.
+    /// The bound of the piece's size.
+    fn bytes(&self) -> usize {
+        self.fixed_bytes + self.reached.references.bytes()
+    }
+
+    /// The bound of what a Sample adds to the piece, with what its Profile adds where that is not open yet; references
+    /// apart.
     fn needed_bytes(&mut self, place: [usize; 3], profile: &Profile, row: Option<usize>, is_open: bool) -> usize {
         let opening = if is_open { 0 } else { self.opening_bytes(place, profile) };
         opening + row.map_or(0, |row| self.reached.sample(row))
@@ -158,41 +166,76 @@ impl<'a> Splitter<'a> {
                 repairs: Repairs::default(),
                 removed: whole.removed,
                 unknown_fields: 0,
+                is_collected: false,
                 is_body: false,
             });
         }
-        self.bytes = EMPTY_DICTIONARY_BYTES;
+        self.fixed_bytes = ZERO_ENTRIES_BYTES + self.reached.header_bytes;
         self.open = None;
         self.reached.forget();
     }
 }
 
-/// The bounds of what a piece takes, each dictionary entry counted when it is first reached.
+/// The tables by their place in [`crate::profiles::TABLES`].
+#[derive(Clone, Copy)]
+enum Table {
+    Mappings,
+    Locations,
+    Functions,
+    Links,
+    Strings,
+    Attributes,
+    Stacks,
+}
+
+/// How many references a piece holds into each table, by the bytes that they take in the whole, and how many entries
+/// they reach.
+#[derive(Default)]
+struct References {
+    by_bytes: [[usize; 5]; 7],
+    reached: [usize; 7],
+}
+
+impl References {
+    fn count(&mut self, table: Table, index: u32) {
+        self.by_bytes[table as usize][varint_len(index as usize) - 1] += 1;
+    }
+
+    /// The bound of what all references take together.
+    fn bytes(&self) -> usize {
+        let of_table = |(by_bytes, &reached): (&[usize; 5], &usize)| {
+            let longest = varint_len(reached);
+            let sized = by_bytes.iter().enumerate().map(|(bytes, count)| count * (bytes + 1).min(longest));
+            sized.sum::<usize>()
+        };
+        self.by_bytes.iter().zip(&self.reached).map(of_table).sum()
+    }
+}
+
+/// The bounds of what a piece takes, each dictionary entry counted when it is first reached; what the references take
+/// is counted apart.
 struct ReachedBytes<'a> {
     whole: &'a Profiles,
+    /// Key and length of a message whose length is not known yet.
+    header_bytes: usize,
     piece: u32,
+    references: References,
     /// The last piece that reached each entry, by table.
-    strings: Vec<u32>,
-    functions: Vec<u32>,
-    mappings: Vec<u32>,
-    attributes: Vec<u32>,
-    locations: Vec<u32>,
-    links: Vec<u32>,
-    stacks: Vec<u32>,
-}
-
-/// Whether this is the first time that a piece reaches an entry. Entry 0 is always there.
-fn is_first(table: &mut [u32], index: u32, piece: u32) -> bool {
-    index != 0 && std::mem::replace(&mut table[index as usize], piece) != piece
-}
-
-fn packed_bytes(indices: &[u32]) -> usize {
-    let bytes: usize = indices.iter().map(|&index| varint_len(index as usize)).sum();
-    if bytes == 0 { 0 } else { 1 + varint_len(bytes) + bytes }
+    seen: [Vec<u32>; 7],
 }
 
 fn message_bytes(bytes: usize) -> usize {
     1 + varint_len(bytes) + bytes
+}
+
+/// Key and length of a message in a piece of this size.
+fn header_bytes(max_bytes: usize) -> usize {
+    1 + varint_len(max_bytes).min(5)
+}
+
+/// A string or bytes field, left out when empty.
+fn text_bytes(span: Span) -> usize {
+    if span.len == 0 { 0 } else { message_bytes(span.len as usize) }
 }
 
 /// A varint field, left out when zero.
@@ -200,154 +243,218 @@ fn field_bytes(value: u64) -> usize {
     if value == 0 { 0 } else { 1 + varint_len(value as usize) }
 }
 
+/// A message whose references are counted apart: its length is that of the whole's, its content without them.
+fn referring_bytes(content: usize, references: usize) -> usize {
+    1 + varint_len(content + references) + content
+}
+
+/// What the references of a packed list take in the whole.
+fn list_bytes(indices: &[u32]) -> usize {
+    indices.iter().map(|&index| varint_len(index as usize)).sum()
+}
+
+/// Key and length of a packed list.
+fn list_header_bytes(indices: &[u32]) -> usize {
+    if indices.is_empty() { 0 } else { 1 + varint_len(list_bytes(indices)) }
+}
+
+/// The key of a reference field, left out when zero.
+fn key_bytes(index: u32) -> usize {
+    usize::from(index != 0)
+}
+
 impl<'a> ReachedBytes<'a> {
-    fn new(whole: &'a Profiles) -> Self {
-        let d = &whole.dictionary;
-        Self {
-            whole,
-            piece: 1,
-            strings: vec![0; d.strings.len()],
-            functions: vec![0; d.functions.len()],
-            mappings: vec![0; d.mappings.len()],
-            attributes: vec![0; d.attributes.len()],
-            locations: vec![0; d.locations.mapping.len()],
-            links: vec![0; d.links.len()],
-            stacks: vec![0; d.stacks.len()],
-        }
+    fn new(whole: &'a Profiles, header_bytes: usize) -> Self {
+        let seen = whole.dictionary.table_lens().map(|len| vec![0; len]);
+        Self { whole, header_bytes, piece: 1, references: References::default(), seen }
     }
 
     /// A new piece: nothing is reached.
     fn forget(&mut self) {
         self.piece += 1;
+        self.references = References::default();
     }
 
     fn dictionary(&self) -> &'a Dictionary {
         &self.whole.dictionary
     }
 
-    fn sample(&mut self, row: usize) -> usize {
-        let samples = &self.whole.samples;
-        let attributes = samples.attributes.row(row);
-        let values: usize = samples.values.row(row).iter().map(|&value| varint_len(value as usize)).sum();
-        let timestamps = 8 * samples.timestamps.range(row).len();
-        let fields = field_bytes(u64::from(samples.stack[row]))
-            + packed_bytes(attributes)
-            + field_bytes(u64::from(samples.link[row]))
-            + if values == 0 { 0 } else { message_bytes(values) }
-            + if timestamps == 0 { 0 } else { message_bytes(timestamps) };
-        message_bytes(fields)
-            + self.stack(samples.stack[row])
-            + self.link(samples.link[row])
-            + self.attribute_list(attributes)
+    /// Whether this is the first time that the piece reaches an entry. Entry 0 is always there.
+    fn is_first(&mut self, table: Table, index: u32) -> bool {
+        let last = std::mem::replace(&mut self.seen[table as usize][index as usize], self.piece);
+        let is_first = index != 0 && last != self.piece;
+        self.references.reached[table as usize] += usize::from(is_first);
+        is_first
     }
 
+    /// Count a reference field, left out when zero.
+    fn refer(&mut self, table: Table, index: u32) {
+        if index != 0 {
+            self.references.count(table, index);
+        }
+    }
+
+    fn sample(&mut self, row: usize) -> usize {
+        let samples = &self.whole.samples;
+        let (stack, link, attributes) = (samples.stack[row], samples.link[row], samples.attributes.row(row));
+        let values: usize = samples.values.row(row).iter().map(|&value| varint_len(value as usize)).sum();
+        let timestamps = 8 * samples.timestamps.range(row).len();
+        let content = key_bytes(stack)
+            + key_bytes(link)
+            + list_header_bytes(attributes)
+            + if values == 0 { 0 } else { message_bytes(values) }
+            + if timestamps == 0 { 0 } else { message_bytes(timestamps) };
+        let references = list_bytes(attributes) + varint_len(stack as usize) + varint_len(link as usize);
+        self.refer(Table::Stacks, stack);
+        self.refer(Table::Links, link);
+        referring_bytes(content, references) + self.stack(stack) + self.link(link) + self.attribute_list(attributes)
+    }
+
+    /// A Profile without its Samples.
     fn profile(&mut self, profile: &Profile) -> usize {
-        let payload = profile.original_payload.len as usize + profile.original_payload_format.len as usize;
-        let types = [profile.sample_type, profile.period_type].map(Option::unwrap_or_default);
-        let strings: usize = types.iter().map(|t| self.string(t.name) + self.string(t.unit)).sum();
-        PROFILE_BYTES + payload + packed_bytes(&profile.attributes) + strings + self.attribute_list(&profile.attributes)
+        let mut bytes = self.header_bytes + PROFILE_ID_BYTES;
+        for value_type in profile.sample_type.into_iter().chain(profile.period_type) {
+            bytes += 2;
+            for index in [value_type.name, value_type.unit] {
+                self.refer(Table::Strings, index);
+                bytes += key_bytes(index) + self.string(index);
+            }
+        }
+        let numbers = [profile.duration_nano, profile.period as u64, u64::from(profile.dropped_attributes_count)];
+        bytes += numbers.iter().map(|&number| field_bytes(number)).sum::<usize>();
+        bytes += if profile.time_unix_nano == 0 { 0 } else { 1 + 8 };
+        bytes += text_bytes(profile.original_payload_format) + text_bytes(profile.original_payload);
+        bytes + list_header_bytes(&profile.attributes) + self.attribute_list(&profile.attributes)
     }
 
     fn resource(&mut self, group: &ResourceProfiles) -> usize {
-        let attributes = group.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
-        let entities = group.resource.iter().flat_map(|resource| &resource.entity_refs);
-        let fixed = group.schema_url.len as usize + entities.map(|e| HEADER_BYTES + e.len as usize).sum::<usize>();
-        let source = group.resource.as_ref().and_then(|resource| resource.source.span);
-        4 * HEADER_BYTES + fixed + self.pairs(attributes).max(source.map_or(0, |span| span.len as usize))
+        let Some(resource) = &group.resource else { return self.header_bytes + text_bytes(group.schema_url) };
+        let entities: usize = resource.entity_refs.iter().map(|entity| message_bytes(entity.len as usize)).sum();
+        let (pairs, strings) = self.pairs(&resource.attributes);
+        let written = pairs + field_bytes(u64::from(resource.dropped_attributes_count)) + entities;
+        let source = resource.source.span.map_or(0, |span| span.len as usize);
+        self.header_bytes + message_bytes(written.max(source)) + strings + text_bytes(group.schema_url)
     }
 
     fn scope(&mut self, group: &ScopeProfiles) -> usize {
-        let attributes = group.scope.as_ref().map_or(&[][..], |scope| &scope.attributes);
-        let named = group.scope.iter().map(|scope| scope.name.len + scope.version.len).sum::<u32>();
-        let source = group.scope.as_ref().and_then(|scope| scope.source.span);
-        let written = self.pairs(attributes) + named as usize + 2 * HEADER_BYTES;
-        4 * HEADER_BYTES + group.schema_url.len as usize + written.max(source.map_or(0, |span| span.len as usize))
+        let Some(scope) = &group.scope else { return self.header_bytes + text_bytes(group.schema_url) };
+        let (pairs, strings) = self.pairs(&scope.attributes);
+        let dropped = field_bytes(u64::from(scope.dropped_attributes_count));
+        let written = pairs + text_bytes(scope.name) + text_bytes(scope.version) + dropped;
+        let source = scope.source.span.map_or(0, |span| span.len as usize);
+        self.header_bytes + message_bytes(written.max(source)) + strings + text_bytes(group.schema_url)
     }
 
-    fn pairs(&mut self, pairs: &[KeyValue]) -> usize {
+    /// Pairs of a Resource or scope, references and all, since they are few; and the strings that they reach.
+    fn pairs(&mut self, pairs: &[KeyValue]) -> (usize, usize) {
         let mut strings = 0;
         let mut writer = Writer::default();
         for pair in pairs {
             pair.write(&mut writer, 1, &self.whole.body, &|index| index);
             pair.string_indices(&mut |index| strings += self.string(index));
         }
-        writer.into_bytes().len() + strings
+        (writer.into_bytes().len(), strings)
     }
 
     fn string(&mut self, index: u32) -> usize {
-        let first = is_first(&mut self.strings, index, self.piece);
+        let first = self.is_first(Table::Strings, index);
         if first { message_bytes(self.dictionary().strings[index as usize].len as usize) } else { 0 }
     }
 
     fn link(&mut self, index: u32) -> usize {
         // 16 and 8 bytes, each with key and length.
-        if is_first(&mut self.links, index, self.piece) { message_bytes(18 + 10) } else { 0 }
+        if self.is_first(Table::Links, index) { message_bytes(18 + 10) } else { 0 }
     }
 
     fn attribute_list(&mut self, indices: &[u32]) -> usize {
-        indices.iter().map(|&index| self.attribute(index)).sum()
+        let mut bytes = 0;
+        for &index in indices {
+            self.references.count(Table::Attributes, index);
+            bytes += self.attribute(index);
+        }
+        bytes
     }
 
     fn attribute(&mut self, index: u32) -> usize {
-        if !is_first(&mut self.attributes, index, self.piece) {
+        if !self.is_first(Table::Attributes, index) {
             return 0;
         }
         let attribute = &self.dictionary().attributes[index as usize];
         let mut writer = Writer::default();
         attribute.value.write(&mut writer, 2, &self.whole.body, &|index| index);
-        let fields = field_bytes(u64::from(attribute.key)) + field_bytes(u64::from(attribute.unit));
-        let mut bytes = message_bytes(fields + writer.into_bytes().len());
-        bytes += self.string(attribute.key) + self.string(attribute.unit);
-        attribute.value.string_indices(&mut |index| bytes += self.string(index));
-        bytes
+        let mut references = 0;
+        let mut strings = 0;
+        for index in [attribute.key, attribute.unit] {
+            self.refer(Table::Strings, index);
+            references += varint_len(index as usize);
+            strings += self.string(index);
+        }
+        attribute.value.string_indices(&mut |index| strings += self.string(index));
+        let content = key_bytes(attribute.key) + key_bytes(attribute.unit) + writer.into_bytes().len();
+        referring_bytes(content, references) + strings
     }
 
     fn function(&mut self, index: u32) -> usize {
-        if !is_first(&mut self.functions, index, self.piece) {
+        if !self.is_first(Table::Functions, index) {
             return 0;
         }
         let function = self.dictionary().functions[index as usize];
-        let names = [function.name, function.system_name, function.filename];
-        let fields: usize = names.iter().map(|&name| field_bytes(u64::from(name))).sum();
-        let strings: usize = names.iter().map(|&name| self.string(name)).sum();
-        message_bytes(fields + field_bytes(function.start_line as u64)) + strings
+        let (mut content, mut references, mut strings) = (field_bytes(function.start_line as u64), 0, 0);
+        for name in [function.name, function.system_name, function.filename] {
+            self.refer(Table::Strings, name);
+            content += key_bytes(name);
+            references += varint_len(name as usize);
+            strings += self.string(name);
+        }
+        referring_bytes(content, references) + strings
     }
 
     fn mapping(&mut self, index: u32) -> usize {
-        if !is_first(&mut self.mappings, index, self.piece) {
+        if !self.is_first(Table::Mappings, index) {
             return 0;
         }
         let d = self.dictionary();
         let (mapping, attributes) = (d.mappings[index as usize], d.mapping_attributes.row(index as usize));
-        let numbers = [mapping.memory_start, mapping.memory_limit, mapping.file_offset, u64::from(mapping.filename)];
-        let fields: usize = numbers.iter().map(|&number| field_bytes(number)).sum();
-        message_bytes(fields + packed_bytes(attributes))
-            + self.string(mapping.filename)
-            + self.attribute_list(attributes)
+        let numbers = [mapping.memory_start, mapping.memory_limit, mapping.file_offset];
+        let content = numbers.iter().map(|&number| field_bytes(number)).sum::<usize>()
+            + key_bytes(mapping.filename)
+            + list_header_bytes(attributes);
+        let references = varint_len(mapping.filename as usize) + list_bytes(attributes);
+        self.refer(Table::Strings, mapping.filename);
+        referring_bytes(content, references) + self.string(mapping.filename) + self.attribute_list(attributes)
     }
 
     fn location(&mut self, index: u32) -> usize {
-        if !is_first(&mut self.locations, index, self.piece) {
+        if !self.is_first(Table::Locations, index) {
             return 0;
         }
         let (row, locations) = (index as usize, &self.dictionary().locations);
-        let attributes = locations.attributes.row(row);
-        let mut fields = field_bytes(u64::from(locations.mapping[row])) + field_bytes(locations.address[row]);
-        let mut below = self.mapping(locations.mapping[row]) + self.attribute_list(attributes);
+        let (mapping, attributes) = (locations.mapping[row], locations.attributes.row(row));
+        self.refer(Table::Mappings, mapping);
+        let mut content = key_bytes(mapping) + field_bytes(locations.address[row]) + list_header_bytes(attributes);
+        let mut references = varint_len(mapping as usize) + list_bytes(attributes);
+        let mut below = self.mapping(mapping) + self.attribute_list(attributes);
         for line in locations.lines.row(row) {
-            let numbers = [u64::from(line.function), line.line as u64, line.column as u64];
-            fields += message_bytes(numbers.iter().map(|&number| field_bytes(number)).sum());
+            self.refer(Table::Functions, line.function);
+            let function = varint_len(line.function as usize);
+            let numbers = field_bytes(line.line as u64) + field_bytes(line.column as u64);
+            content += referring_bytes(key_bytes(line.function) + numbers, function);
+            references += function;
             below += self.function(line.function);
         }
-        message_bytes(fields + packed_bytes(attributes)) + below
+        referring_bytes(content, references) + below
     }
 
     fn stack(&mut self, index: u32) -> usize {
-        if !is_first(&mut self.stacks, index, self.piece) {
+        if !self.is_first(Table::Stacks, index) {
             return 0;
         }
         let row = self.dictionary().stacks.row(index as usize);
-        let locations: usize = row.iter().map(|&location| self.location(location)).sum();
-        message_bytes(packed_bytes(row)) + locations
+        let mut locations = 0;
+        for &location in row {
+            self.references.count(Table::Locations, location);
+            locations += self.location(location);
+        }
+        referring_bytes(list_header_bytes(row), list_bytes(row)) + locations
     }
 }

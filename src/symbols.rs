@@ -275,6 +275,9 @@ impl<'a> Names<'a> {
         if self.attributes[index as usize] == UNKNOWN {
             let Attribute { key, value, unit } = &self.source.dictionary.attributes[index as usize];
             let (key, unit) = (self.string(symbols, *key), self.string(symbols, *unit));
+            value.string_indices(&mut |index| {
+                self.string(symbols, index);
+            });
             let value = self.inline(value);
             self.attributes[index as usize] = symbols.attribute(key, unit, &value, &self.source.body);
         }
@@ -290,6 +293,13 @@ impl<'a> Names<'a> {
             AnyValue::KvList(items) => AnyValue::KvList(items.iter().map(|pair| self.inline_pair(pair)).collect()),
             other => other.clone(),
         }
+    }
+
+    /// The strings of a pair are asked for, though they will stand inline.
+    pub fn reach(&mut self, symbols: &mut Symbols, pair: &KeyValue) {
+        pair.string_indices(&mut |index| {
+            self.string(symbols, index);
+        });
     }
 
     /// The same for a pair.

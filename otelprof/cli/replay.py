@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from otelprof.cli.replay_client import Tally, Target
 
@@ -44,11 +45,19 @@ def replay(  # noqa: PLR0913 - the options of the command
 
     A request that is answered with a time to wait (RetryInfo) is sent again after it, for up to a minute.
     """
+    # gRPC would write lines of its own; what went wrong is told at the end.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
     from otelprof.cli.replay_client import Target
 
-    paths = list(_recordings(files))
+    paths = _recordings(files)
     headers = tuple(_header(text) for text in header or ())
-    tally = _send(paths * repeat, Target(endpoint, headers, compression.value, timeout, tls), concurrency)
+    target = Target(_target(endpoint), headers, compression.value, timeout, tls)
+    try:
+        tally = _send(paths * repeat, target, concurrency)
+    except OSError as error:
+        message = f"{error.filename} cannot be read: {error.strerror}"
+        raise typer.BadParameter(message) from error
     _print_tally(tally, endpoint)
     if tally.interrupted:
         raise typer.Exit(_INTERRUPTED)
@@ -56,23 +65,48 @@ def replay(  # noqa: PLR0913 - the options of the command
         raise typer.Exit(1)
 
 
-def _recordings(arguments: Sequence[Path]) -> Iterator[Path]:
+def _recordings(arguments: Sequence[Path]) -> list[Path]:
+    paths: list[Path] = []
     for argument in arguments:
         if argument.is_dir():
-            yield from sorted(path for path in argument.rglob("*") if path.suffix in _SUFFIXES)
+            found = sorted(path for path in argument.rglob("*") if path.suffix in _SUFFIXES)
+            if not found:
+                message = (
+                    f"{argument} holds no {' and no '.join(f'*{one}' for one in sorted(_SUFFIXES))} file"
+                )
+                raise typer.BadParameter(message)
+            paths += found
         elif argument.is_file():
-            yield argument
+            paths.append(argument)
         else:
             message = f"{argument} is neither a file nor a folder"
             raise typer.BadParameter(message)
+    return paths
+
+
+def _target(text: str) -> str:
+    """An endpoint as gRPC wants it; the schemes that an exporter's endpoint may have are left out."""
+    from otelprof.config.endpoint import Endpoint
+
+    try:
+        endpoint = Endpoint.parse(text.removeprefix("http://").removeprefix("https://").rstrip("/"))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return str(endpoint)
 
 
 def _header(text: str) -> tuple[str, str]:
+    from otelprof.exporter.otlp import check_header
+
     name, equals, value = text.partition("=")
-    if not equals or not name:
-        message = f"{text!r} is not a header: write name=value"
+    if not equals:
+        # Not shown: it may be the value, which may be secret.
+        message = "a header is written name=value"
         raise typer.BadParameter(message)
-    return name.lower(), value
+    try:
+        return check_header(name, value), value
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _send(paths: Sequence[Path], target: Target, concurrency: int) -> Tally:
@@ -89,6 +123,7 @@ def _send(paths: Sequence[Path], target: Target, concurrency: int) -> Tally:
 
 def _print_tally(tally: Tally, endpoint: str) -> None:
     from otelprof.cli.output import stdout
+    from otelprof.telemetry.text import counted
 
     def line(name: str, text: str) -> None:
         stdout.print(f"{name:<9} {text}", markup=False)
@@ -100,7 +135,10 @@ def _print_tally(tally: Tally, endpoint: str) -> None:
     for status, count in tally.failed.most_common():
         line("", f"{count} {status}: {tally.first_messages[status]}")
     if tally.rejected_profiles or tally.first_rejection:
-        line("rejected", f"{tally.rejected_profiles} profiles; first: {tally.first_rejection}")
+        rejected = counted(tally.rejected_profiles, "profile")
+        line("rejected", f"{rejected}; first answer: {tally.first_rejection}")
+    if not tally.accepted:
+        return
     megabytes = tally.sent_bytes / 1e6
     rate = megabytes / tally.elapsed_secs if tally.elapsed_secs else 0.0
     line("bytes", f"{megabytes:.2f} MB in {tally.elapsed_secs:.2f} s, {rate:.1f} MB/s")

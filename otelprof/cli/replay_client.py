@@ -134,7 +134,7 @@ class Replayer:
                     path = next(paths, None)
                 if path is None:
                     return
-                self._send_one(export, path.read_bytes())
+                self._send_one(export, _read(path))
                 self._progress()
 
     def _send_one(self, export: grpc.UnaryUnaryMultiCallable[bytes, bytes], body: bytes) -> None:
@@ -173,6 +173,18 @@ class Replayer:
         with self._lock:
             self._tally.failed[status] += 1
             self._tally.first_messages.setdefault(status, printable(error.details() or ""))
+
+
+def _read(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: it cannot be read; says which one, which Python does only when it cannot be opened.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _partial_success(answer: bytes) -> tuple[int, str]:

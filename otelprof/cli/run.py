@@ -17,15 +17,15 @@ def run(
 ) -> None:
     """Run the pipelines of a configuration.
 
-    SIGTERM or Ctrl-C takes nothing more, delivers what was acknowledged for up to service.drain_timeout, and
-    exits with 0. A second signal stops at once, with 128 and the signal's number.
+    At SIGTERM or Ctrl-C it takes nothing more, and delivers what it has for up to service.drain_timeout.
+
+    A second signal stops it at once: the exit code is then 128 and the signal's number, 0 otherwise.
     """
     # gRPC would write a line of its own for each bad request; who sent it is told, and it is counted.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     import structlog
 
-    from otelprof.cli.output import print_warnings
     from otelprof.clock import SystemClock
     from otelprof.config.resolve import load_config
     from otelprof.pipeline import Service
@@ -35,9 +35,10 @@ def run(
     from otelprof.telemetry.server import MetricsServer
 
     resolved = load_config(config, os.environ)
-    print_warnings(resolved.warnings)
     configure_logging(resolved.telemetry.logs.level, resolved.telemetry.logs.encoding)
     logger = structlog.get_logger("otelprof")
+    for warning in resolved.warnings:
+        logger.warning("the configuration is probably mistaken", problem=str(warning))
     clock, metrics = SystemClock(), Metrics()
     observe_process(metrics, clock)
     signals = Signals()

@@ -2,13 +2,44 @@
 
 from typing import Final, Literal, Self
 
-from pydantic import ByteSize, Field, field_validator, model_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
 
 from otelprof.component import ComponentConfig
 from otelprof.config.section import Section
 from otelprof.config.units import Duration, Size
 
 _MIB: Final = 1 << 20
+
+
+class BatchConfig(Section):
+    """When requests that wait are merged into one, and how large that one may be: the collector's keys.
+
+    Attributes:
+        flush_timeout: seconds after which a request that waits is sent in any case, more than 0.
+        sizer: what the sizes count: samples (`items`), or bytes on the wire (`bytes`).
+        min_size: a batch of this size is sent at once.
+        max_size: no larger request is sent; 0 sets no limit.
+    """
+
+    flush_timeout: Duration = Field(default=0.2, gt=0)
+    sizer: Literal["items", "bytes"] = "items"
+    min_size: Size = ByteSize(8192)
+    max_size: Size = ByteSize(0)
+
+    @field_validator("min_size", "max_size", mode="before")
+    @classmethod
+    def _items_have_no_unit(cls, value: object, info: ValidationInfo) -> object:
+        if info.data.get("sizer") == "items" and isinstance(value, str) and not value.isdecimal():
+            message = f"{value!r} has a unit, and the sizer counts items: write sizer: bytes, or a number"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if 0 < self.max_size < self.min_size:
+            message = f"max_size ({self.max_size:d}) must not be less than min_size ({self.min_size:d})"
+            raise ValueError(message)
+        return self
 
 
 class SendingQueueConfig(Section):
@@ -21,6 +52,7 @@ class SendingQueueConfig(Section):
         sizer: what `queue_size` counts; only bytes, because requests differ a thousandfold in size.
         on_overflow: a full queue makes the client wait and send again (`refuse`), or loses its oldest
             request, counted (`drop_oldest`).
+        batch: how requests are merged before they are sent; None sends each as it came.
     """
 
     enabled: bool = True
@@ -28,6 +60,16 @@ class SendingQueueConfig(Section):
     queue_size: Size = Field(default=ByteSize(256 * _MIB), gt=0)
     sizer: Literal["bytes"] = "bytes"
     on_overflow: Literal["refuse", "drop_oldest"] = "refuse"
+    batch: BatchConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _batch_counts_as_the_queue(cls, value: object) -> object:
+        """As in the collector: a sizer that is written for the queue is that of its batches, too."""
+        if not isinstance(value, dict) or value.get("sizer") != "bytes":
+            return value
+        batch = value.get("batch")
+        return {**value, "batch": {"sizer": "bytes", **batch}} if isinstance(batch, dict) else value
 
     @field_validator("sizer", mode="before")
     @classmethod
@@ -36,6 +78,16 @@ class SendingQueueConfig(Section):
             message = f"{value!r} is not offered: the queue is bounded by bytes; write queue_size as 256MiB"
             raise ValueError(message)
         return value
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        batch = self.batch
+        if batch is not None and batch.sizer == "bytes" and batch.min_size > self.queue_size:
+            message = (
+                f"batch.min_size ({batch.min_size:d}) must not be more than queue_size ({self.queue_size:d})"
+            )
+            raise ValueError(message)
+        return self
 
 
 class RetryConfig(Section):

@@ -177,6 +177,8 @@ def _line(node: yaml.Node) -> str:
 
 
 def _explain(error: yaml.YAMLError, content: bytes) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"character {error.position + 1}: {error.reason}"
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return str(error)
     mark = error.problem_mark

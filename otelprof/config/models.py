@@ -1,8 +1,15 @@
 """The `service` section: which pipelines run, and how otelprof speaks of itself."""
 
-from typing import Annotated, Final, Literal, LiteralString
+from typing import Annotated, Final, Literal, LiteralString, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from otelprof.config.endpoint import Endpoint
@@ -85,9 +92,21 @@ class MetricsConfig(Section):
 
     Attributes:
         endpoint: for `GET /metrics`; None serves none.
+        allow_unauthenticated: let anybody who can reach a non-loopback endpoint read them.
     """
 
     endpoint: Endpoint | None = Endpoint("127.0.0.1", 8888)
+    allow_unauthenticated: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (self.endpoint is None or self.endpoint.is_loopback or self.allow_unauthenticated):
+            message = (
+                f"{self.endpoint} can be reached from other machines, and metrics name services: write "
+                "allow_unauthenticated: true to let anybody read them"
+            )
+            raise ValueError(message)
+        return self
 
 
 class TelemetryConfig(Section):

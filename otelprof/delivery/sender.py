@@ -9,9 +9,11 @@ from __future__ import annotations
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
+from otelprof.delivery.batch import Batcher
 from otelprof.delivery.retry import Failure, next_attempt_at
 from otelprof.errors import PermanentError, RetryableError
-from otelprof.log.memory import DropReason
+from otelprof.log.batching import BatchingCursor
+from otelprof.log.cursor import DropReason
 from otelprof.telemetry.metrics import (
     EXPORTER_DROPPED,
     EXPORTER_IN_FLIGHT,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from otelprof._core import Profiles
     from otelprof.component import ComponentSettings, Exporter
     from otelprof.config.exporter import ExporterConfig
-    from otelprof.log.memory import Cursor, Item
+    from otelprof.log.cursor import Cursor, Item
 
 # What an exporter's threads are given to come back in, after it was shut down under them.
 JOIN_SECS: Final = 2.0
@@ -102,6 +104,7 @@ class Sender:
     ) -> None:
         self._exporter = exporter
         self._cursor = cursor
+        self._take = Batcher(cursor, component).take if isinstance(cursor, BatchingCursor) else cursor.take
         self._config = config
         self._id = component.id
         self._clock = component.clock
@@ -129,7 +132,7 @@ class Sender:
         Returns:
             How long until the next may be tried: 0 when one was tried now, None when nothing waits.
         """
-        item = self._cursor.take()
+        item = self._take()
         if item is None:
             return self._cursor.secs_until_due()
         self._attempt(item)

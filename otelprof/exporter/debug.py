@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Sequence
+from shutil import get_terminal_size
 from threading import Lock
 from typing import Final, Literal
 
@@ -15,13 +16,15 @@ from otelprof.component import ComponentSettings, ExporterFactory
 from otelprof.config.exporter import ExporterConfig
 from otelprof.errors import UnavailableError
 from otelprof.exporter.stack_tree import stack_tree, tree_lines
-from otelprof.telemetry.text import printable
+from otelprof.telemetry.text import counted, printable
 
 _MAX_NAME_CHARS: Final = 60
 _MAX_ROWS: Final = 20
 _TOP_FUNCTIONS: Final = 5
 _HOTTEST_STACKS: Final = 10
+# In a file, and in the narrowest terminal; a wider one is used as it is.
 _WIDTH_CHARS: Final = 120
+_MIN_WIDTH_CHARS: Final = 60
 
 _SECONDS_IN: Final = {"ns": 1e-9, "nanoseconds": 1e-9, "us": 1e-6, "microseconds": 1e-6, "ms": 1e-3,
                       "milliseconds": 1e-3, "s": 1.0, "seconds": 1.0}  # fmt: skip
@@ -78,10 +81,9 @@ class DebugExporter:
 
     def _block(self, profiles: Profiles) -> str:
         out = io.StringIO()
-        colour = "auto" if sys.stdout.isatty() else None
-        console = Console(
-            file=out, force_terminal=colour is not None, width=_WIDTH_CHARS, markup=False, highlight=False
-        )
+        terminal = sys.stdout.isatty()
+        width = max(_MIN_WIDTH_CHARS, get_terminal_size().columns) if terminal else _WIDTH_CHARS
+        console = Console(file=out, force_terminal=terminal, width=width, markup=False, highlight=False)
         console.print(Text(_headline(self._id, profiles), style="bold"))
         rows = profiles.summary
         if self._verbosity != "basic" and rows:
@@ -114,15 +116,15 @@ def _scaled(value: float, steps: tuple[tuple[float, str], ...], space: str) -> s
 def _headline(exporter: str, profiles: Profiles) -> str:
     linked = sum(row.linked_sample_count for row in profiles.summary)
     parts = [
-        f"{exporter}: {profiles.profile_count} profiles",
-        f"{profiles.sample_count} samples",
-        f"{len({row.service for row in profiles.summary})} services",
+        f"{exporter}: {counted(profiles.profile_count, 'profile')}",
+        counted(profiles.sample_count, "sample"),
+        counted(len({row.service for row in profiles.summary}), "service"),
         f"{_share(linked, profiles.sample_count)} linked",
         human(profiles.body_bytes, "By"),
     ]
     rejected = sum(rejection.profile_count for rejection in profiles.rejections)
     if rejected:
-        parts.append(f"{rejected} profiles refused")
+        parts.append(f"{counted(rejected, 'profile')} refused")
     return " · ".join(parts)
 
 

@@ -75,12 +75,32 @@ ERRORS: Final[dict[grpc.StatusCode, type[OtelprofError]]] = {
 }
 
 
+def check_header(name: str, value: str) -> str:
+    """The name of a header that gRPC can send, in lower case.
+
+    Raises:
+        ValueError: the name or the value cannot be sent; the value is not in the message.
+    """
+    lower = name.lower()
+    if not _HEADER_NAME.fullmatch(lower) or lower.startswith("grpc-"):
+        message = f"{name!r} is not a header's name: letters, digits, - _ and ., not beginning with grpc-"
+        raise ValueError(message)
+    if not _HEADER_VALUE.fullmatch(value) or lower.endswith("-bin"):
+        message = f"the value of {name!r} is not printable ASCII"
+        raise ValueError(message)
+    return lower
+
+
 def _check_endpoint(text: str) -> str:
     """Accept `host:port`, with `http://`, `https://` or `dns:///` before it.
 
     Raises:
         ValueError: it has another form.
     """
+    if "@" in text:
+        # Not shown: what stands before it is probably a password.
+        message = "an endpoint holds no credentials: write host:port, and put them into headers"
+        raise ValueError(message)
     match = _SCHEME.fullmatch(text)
     if match is None or not Endpoint.parse(match[2]).host:
         message = f"{text!r} is not an endpoint: write host:port, https://host:port or dns:///host:port"
@@ -106,16 +126,7 @@ class OtlpExporterConfig(ExporterConfig):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, value in headers.items():
-            if not _HEADER_NAME.fullmatch(name.lower()) or name.lower().startswith("grpc-"):
-                message = (
-                    f"{name!r} is not a header's name: letters, digits, - _ and ., not beginning with grpc-"
-                )
-                raise ValueError(message)
-            if not _HEADER_VALUE.fullmatch(value.get_secret_value()) or name.lower().endswith("-bin"):
-                message = f"the value of {name!r} is not printable ASCII"
-                raise ValueError(message)
-        return {name.lower(): value for name, value in headers.items()}
+        return {check_header(name, value.get_secret_value()): value for name, value in headers.items()}
 
     @model_validator(mode="after")
     def _check_scheme(self) -> Self:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, ByteSize, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from otelprof._core import Limits
 from otelprof.component import ComponentConfig, ComponentSettings, ReceiverFactory
@@ -49,21 +49,24 @@ class GrpcConfig(Section):
 
 
 class LimitsConfig(Section):
-    """What one request may hold. Over the first two it is refused whole, over the others Profile by Profile.
+    """What one request may hold. Over the last three, only the Profiles concerned are refused.
 
     Attributes:
-        max_body_bytes: of the inflated body, up to 2 GiB.
-        max_table_entries: of one dictionary table, and of all Samples together.
+        max_body_bytes: of the inflated body, up to 2 GiB; None takes `max_recv_msg_size_mib`.
+        max_profiles: of one request.
+        max_table_entries: of one dictionary table, of all Samples, of all Lines, of all nested attribute
+            values: of each.
         max_stack_depth: Locations of one Stack.
         max_attributes: of one owner (Sample, Location, Mapping, Profile, Resource or scope).
         max_attribute_depth: nesting of one attribute's value.
     """
 
-    max_body_bytes: Size = Field(default=ByteSize(16 * _MIB), ge=1, le=2 * _GIB)
+    max_body_bytes: Annotated[Size, Field(ge=1, le=2 * _GIB)] | None = None
+    max_profiles: int = Field(default=10_000, ge=1, le=_INT32)
     max_table_entries: int = Field(default=1_000_000, ge=1, le=_INT32)
     max_stack_depth: int = Field(default=4096, ge=1, le=_INT32)
     max_attributes: int = Field(default=256, ge=1, le=_INT32)
-    max_attribute_depth: int = Field(default=16, ge=1, le=100)
+    max_attribute_depth: int = Field(default=16, ge=1, le=64)
 
 
 class ProtocolsConfig(Section):
@@ -90,12 +93,16 @@ class OtlpReceiverConfig(ComponentConfig):
 
 def _create(config: OtlpReceiverConfig, settings: ComponentSettings, consumer: Consumer) -> GrpcReceiver:
     grpc = config.protocols.grpc
+    max_message_bytes = grpc.max_recv_msg_size_mib * _MIB
+    limits = config.limits.model_dump()
+    if limits["max_body_bytes"] is None:
+        limits["max_body_bytes"] = max_message_bytes
     grpc_settings = GrpcSettings(
         endpoint=grpc.endpoint,
-        max_message_bytes=grpc.max_recv_msg_size_mib * _MIB,
+        max_message_bytes=max_message_bytes,
         max_concurrent_requests=grpc.max_concurrent_requests,
         tls=grpc.tls,
-        limits=Limits(**config.limits.model_dump()),
+        limits=Limits(**limits),
     )
     return GrpcReceiver(grpc_settings, settings, consumer)
 

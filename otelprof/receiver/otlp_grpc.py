@@ -35,6 +35,7 @@ from otelprof.errors import (
     answer_for,
 )
 from otelprof.telemetry import metrics
+from otelprof.telemetry.text import counted, printable
 from otelprof.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from otelprof.config.endpoint import Endpoint
     from otelprof.config.tls import ServerTLS
     from otelprof.consumer import Consumer
+    from otelprof.telemetry.metric_spec import MetricSpec
 
 SERVICE: Final = "opentelemetry.proto.collector.profiles.v1development.ProfilesService"
 EXPORT: Final = f"/{SERVICE}/Export"
@@ -274,7 +276,7 @@ class RequestCounts:
             self._metrics.add(metrics.LINKED_SAMPLES, count, service=service)
             self._metrics.add(metrics.UNLINKED_SAMPLES, unlinked[service], service=service)
 
-    def _by_sample_type(self, spec: metrics.MetricSpec, profiles: Profiles) -> None:
+    def _by_sample_type(self, spec: MetricSpec, profiles: Profiles) -> None:
         samples: Counter[str] = Counter()
         for row in profiles.summary:
             samples[f"{row.sample_type}:{row.unit}"] += row.sample_count
@@ -295,12 +297,13 @@ def _response(rejections: Sequence[Rejection]) -> bytes:
     first: dict[str, str] = {}
     for rejection in rejections:
         profiles[rejection.reason] += rejection.profile_count
-        first.setdefault(rejection.reason, rejection.message)
+        # A name in it, and so the message, may be as long as the request.
+        first.setdefault(rejection.reason, printable(rejection.message))
     reasons = "; ".join(f"{reason} ({count}): {first[reason]}" for reason, count in profiles.items())
     rejected = profiles.total()
     response = profiles_service_pb2.ExportProfilesServiceResponse()
     response.partial_success.rejected_profiles = rejected
-    response.partial_success.error_message = f"{rejected} profiles refused: {reasons}"
+    response.partial_success.error_message = f"{counted(rejected, 'profile')} refused: {reasons}"
     return response.SerializeToString()
 
 

@@ -6,6 +6,7 @@ A log line is about the service or a component, never about one request or one s
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -36,7 +37,8 @@ def configure_logging(
 
     Args:
         level: the least severe that is written.
-        encoding: `console` for people, in colour on a terminal; `json` is one object a line.
+        encoding: `console` for people, in colour on a terminal unless NO_COLOR is set; `json` is one object a
+            line.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -76,6 +78,7 @@ def _render(encoding: Literal["console", "json"]) -> list[structlog.typing.Proce
     # A plain traceback: the pretty one shows local variables, and with them what must not be logged.
     return [
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+            exception_formatter=structlog.dev.plain_traceback,
         )
     ]

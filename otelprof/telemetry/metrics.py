@@ -13,41 +13,32 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from prometheus_client.metrics_core import Metric
 
+from otelprof.telemetry.metric_spec import MetricSpec
+from otelprof.telemetry.policy_metrics import (
+    LINK_CONFLICTS,
+    LINK_SAMPLES,
+    LINK_VALUE,
+    LINKAGE_SAMPLES,
+    LINKED_SHARE_BELOW_MINIMUM,
+    SAMPLING_SAMPLES,
+)
+from otelprof.telemetry.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_SERIES: Final = 1_000  # of one metric; label values come from the wire, memory must not
+# Label values come from the wire, and memory must not: so many series has one metric, and so long is a value.
+MAX_SERIES: Final = 1_000
+MAX_LABEL_CHARS: Final = 200
 OVERFLOW: Final = "otelprof_overflow"
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """What a metric is.
-
-    Attributes:
-        name: on the wire, exactly; no suffix is added.
-        kind: a counter only grows; a gauge is the value of now.
-        unit: in UCUM, as the collector writes it: `{sample}`, `By`, `s`.
-        labels: every series has these, in this order.
-        meaning: one sentence for the reader of a dashboard.
-        optional_labels: a series may have these beside.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    unit: str
-    labels: tuple[str, ...]
-    meaning: str
-    optional_labels: tuple[str, ...] = ()
 
 
 _RECEIVED: Final = ("receiver", "transport", "sample_type")
@@ -146,6 +137,13 @@ MEMORY_LIMITER_REFUSED: Final = MetricSpec(
     ("processor",),
     "Requests that the memory limiter refused; the client was asked to wait and send them again.",
 )
+PAYLOADS_DROPPED: Final = MetricSpec(
+    "otelprof_payloads_dropped",
+    "counter",
+    "{payload}",
+    ("processor",),
+    "Original payloads that went because their profile was changed: they would carry what was taken out.",
+)
 EXPORTER_SENT: Final = MetricSpec(
     "otelcol_exporter_sent_profile_samples",
     "counter",
@@ -225,6 +223,62 @@ EXPORTER_DROPPED: Final = MetricSpec(
     ("exporter", "reason"),
     "Acknowledged samples that were lost: queue_overflow, retries_exhausted, permanent_error or shutdown.",
 )
+BATCHES: Final = MetricSpec(
+    "otelprof_batches",
+    "counter",
+    "{batch}",
+    ("exporter",),
+    "Batches that were merged.",
+)
+BATCH_REQUESTS: Final = MetricSpec(
+    "otelprof_batch_requests",
+    "counter",
+    "{request}",
+    ("exporter",),
+    "Requests that were merged into batches.",
+)
+BATCH_BYTES_IN: Final = MetricSpec(
+    "otelprof_batch_bytes_in",
+    "counter",
+    "By",
+    ("exporter",),
+    "Bodies of the requests that were merged, as they were received and inflated.",
+)
+BATCH_BYTES_OUT: Final = MetricSpec(
+    "otelprof_batch_bytes_out",
+    "counter",
+    "By",
+    ("exporter",),
+    "What came of them, on the wire and before compression.",
+)
+BATCH_DUPLICATES_REMOVED: Final = MetricSpec(
+    "otelprof_batch_duplicates_removed",
+    "counter",
+    "{entry}",
+    ("exporter", "table"),
+    "Dictionary entries that a merge left out because they were there already, by table.",
+)
+BATCH_ORPHANS_REMOVED: Final = MetricSpec(
+    "otelprof_batch_orphans_removed",
+    "counter",
+    "{entry}",
+    ("exporter", "table"),
+    "Dictionary entries that a merge left out because nothing reached them, by table.",
+)
+BATCH_OVERSIZED_PIECES: Final = MetricSpec(
+    "otelprof_batch_oversized_pieces",
+    "counter",
+    "{request}",
+    ("exporter",),
+    "Requests larger than max_size that were sent all the same, because a single sample is.",
+)
+BATCH_MERGE_FAILED: Final = MetricSpec(
+    "otelprof_batch_merge_failed",
+    "counter",
+    "{request}",
+    ("exporter",),
+    "Requests that could not be merged, which is a bug, and were sent as they came.",
+)
 UNKNOWN_FIELDS_DROPPED: Final = MetricSpec(
     "otelprof_unknown_fields_dropped",
     "counter",
@@ -268,6 +322,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     LINKED_SAMPLES,
     UNLINKED_SAMPLES,
     MEMORY_LIMITER_REFUSED,
+    LINK_SAMPLES,
+    LINK_VALUE,
+    LINK_CONFLICTS,
+    LINKED_SHARE_BELOW_MINIMUM,
+    LINKAGE_SAMPLES,
+    SAMPLING_SAMPLES,
+    PAYLOADS_DROPPED,
     EXPORTER_SENT,
     EXPORTER_SEND_FAILED,
     EXPORTER_ENQUEUE_FAILED,
@@ -279,6 +340,14 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     EXPORTER_REJECTED_PROFILES,
     EXPORTER_RETRIES,
     EXPORTER_DROPPED,
+    BATCHES,
+    BATCH_REQUESTS,
+    BATCH_BYTES_IN,
+    BATCH_BYTES_OUT,
+    BATCH_DUPLICATES_REMOVED,
+    BATCH_ORPHANS_REMOVED,
+    BATCH_OVERSIZED_PIECES,
+    BATCH_MERGE_FAILED,
     UNKNOWN_FIELDS_DROPPED,
     PROCESS_CPU,
     PROCESS_MEMORY,
@@ -293,7 +362,8 @@ class Metrics:
     """The values of one running otelprof; safe to use from any thread. A `prometheus_client` collector.
 
     A metric keeps at most `MAX_SERIES` series. What comes after goes to one series more, whose labels are
-    all `otelprof_overflow`: the sum of a counter stays right.
+    all `otelprof_overflow`: the sum of a counter stays right. So it does when a label value is cut, at
+    `MAX_LABEL_CHARS`; what is not printable in it is escaped.
 
     Every method raises ValueError when the labels are not those of the metric.
     """
@@ -367,7 +437,8 @@ def _key(spec: MetricSpec, labels: dict[str, str]) -> _Labels:
     Raises:
         ValueError: one is missing, or one is not declared.
     """
-    key = tuple((name, labels[name]) for name in (*spec.labels, *spec.optional_labels) if name in labels)
+    names = (*spec.labels, *spec.optional_labels)
+    key = tuple((name, printable(labels[name], MAX_LABEL_CHARS)) for name in names if name in labels)
     if len(key) != len(labels) or not labels.keys() >= set(spec.labels):
         allowed = ", ".join((*spec.labels, *(f"{name}?" for name in spec.optional_labels)))
         message = f"{spec.name} has the labels {{{allowed}}}, not {{{', '.join(labels)}}}"

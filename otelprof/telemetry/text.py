@@ -7,6 +7,11 @@ from typing import Final
 MAX_CHARS: Final = 500
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 profile, 2,000 profiles."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def printable(text: str, max_chars: int = MAX_CHARS) -> str:
     r"""The text on one line, with control and invisible characters as `\x1b`, cut at a length.
 

@@ -30,7 +30,7 @@ class Stdout(io.StringIO):
 
     def blocks(self) -> int:
         """How many requests were written."""
-        return self.getvalue().count("contract: 1 profiles")
+        return self.getvalue().count("contract: 1 profile ")
 
 
 class TestDebugExporter(ExporterContract):

@@ -19,6 +19,7 @@ from tests.e2e.harness import (
     Client,
     Process,
     Running,
+    Yaml,
     add_profile,
     exporter,
     one_pipeline,
@@ -92,13 +93,22 @@ def test_a_bad_profile_is_refused_alone(service: Running, sink: Sink, stack_inde
     answer = service.export(message.SerializeToString())
     (arrived,) = sink.wait_for(1)
     assert (grpc.StatusCode.OK, 1) == (answer.code, answer.rejected_profiles)
-    assert "1 profiles refused: " in answer.message
+    assert "1 profile refused: " in answer.message
     assert str(stack_index) in answer.message
     assert (2, 7) == (
         Profiles.decode(arrived.body).profile_count,
         Profiles.decode(arrived.body).sample_count,
     )
     assert 1 == service.metrics.value(metrics.RECEIVER_REQUESTS, receiver="otlp", outcome="partial")
+
+
+def test_a_refusal_is_short(service: Running) -> None:
+    """A name of a megabyte does not come back in the answer, nor does what a terminal would obey."""
+    message = request(service="\x1b[2J" + "x" * MIB)
+    add_profile(message, stack_index=-1)
+    answer = service.export(message.SerializeToString())
+    assert (grpc.StatusCode.OK, 1) == (answer.code, answer.rejected_profiles)
+    assert (True, False) == (len(answer.message) < 1000, "\x1b" in answer.message)
 
 
 @pytest.mark.parametrize("version", ["2", "01", "abc", ""])
@@ -133,6 +143,30 @@ def test_bombs_do_not_explode(sink: Sink, tmp_path: Path) -> None:
         grown_bytes = memory().rss - before_bytes
     assert [(RESOURCE_EXHAUSTED, None)] * 6 == [(one.code, one.retry_after_secs) for one in answers]
     assert grown_bytes < 64 * MIB
+
+
+@pytest.mark.parametrize(
+    ("limits", "sizes", "named"),
+    [
+        ({}, {"max_recv_msg_size_mib": 1}, "more than 1048576 bytes when inflated"),
+        ({"max_body_bytes": "1KiB"}, {}, "raise limits.max_body_bytes"),
+        ({"max_profiles": 1}, {}, "more than 1 Profiles"),
+        ({"max_profiles": 1}, {}, "raise limits.max_profiles"),
+        ({"max_table_entries": 1}, {}, "raise limits.max_table_entries"),
+    ],
+)
+def test_limits_are_the_configurations(
+    sink: Sink, tmp_path: Path, limits: Yaml, sizes: Yaml, named: str
+) -> None:
+    """A request over a limit is RESOURCE_EXHAUSTED, and told the key that raises it."""
+    message = request(service="x" * 2 * MIB)
+    add_profile(message)
+    config = one_pipeline(exporters={"otlp": exporter(sink.endpoint)}, **sizes)
+    config["receivers"]["otlp"]["limits"] = limits
+    with running(config, tmp_path) as service:
+        answer = service.export(gzip.compress(message.SerializeToString()))
+    assert (RESOURCE_EXHAUSTED, None) == (answer.code, answer.retry_after_secs)
+    assert named in answer.message
 
 
 @pytest.mark.parametrize(

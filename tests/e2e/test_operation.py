@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -184,6 +185,42 @@ def test_replay_sends_recordings(sink: Sink) -> None:
     assert re.search(r"latency   p50 [\d.]+ ms, p90 [\d.]+ ms, p99 [\d.]+ ms, max [\d.]+ ms", done.stdout)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere is neither a file nor a folder"),
+        (["{empty}"], "holds no *.otlp and no *.pb file"),
+        (["{recording}", "--endpoint", "localhost"], "'localhost' is not an endpoint: write host:port"),
+        (["{recording}", "--header", "s3cret"], "a header is written name=value"),
+        (["{recording}", "--header", "a b=c"], "'a b' is not a header's name"),
+        (["{recording}", "--header", "token=sécret"], "the value of 'token' is not printable ASCII"),
+        (["/proc/self/mem"], "/proc/self/mem cannot be read: Input/output error"),
+    ],
+)
+def test_replay_explains_what_it_cannot_do(tmp_path: Path, arguments: list[str], message: str) -> None:
+    """What cannot be sent is said on stderr in a person's words, nothing is sent, and the exit code is 2."""
+    recording = str(next((DATA / "async-profiler").glob("*.otlp")))
+    done = _replay(*(one.format(empty=tmp_path, recording=recording) for one in arguments))
+    text = " ".join(done.stderr.replace("│", "").split())
+    assert (2, "") == (done.returncode, done.stdout)
+    assert message in text
+    assert "cret" not in done.stderr
+
+
+def test_replay_to_nobody(tmp_path: Path) -> None:
+    """An endpoint that nobody listens on is told once, whatever scheme it was written with."""
+    path = tmp_path / "empty.otlp"
+    path.touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        done = _replay(str(path), "--endpoint", endpoint, "--repeat", "2")
+    assert (1, "") == (done.returncode, done.stderr)
+    first, second = done.stdout.splitlines()
+    assert f"requests  0 accepted, 2 failed ({endpoint})" == first
+    assert "          2 UNAVAILABLE: failed to connect" == second[:42]
+
+
 def test_replay_honours_retry_info_and_reports_failures(sink: Sink) -> None:
     """UNAVAILABLE with RetryInfo is sent again, other failures are told by status, and the exit code is 1."""
     sink.answer(
@@ -196,5 +233,5 @@ def test_replay_honours_retry_info_and_reports_failures(sink: Sink) -> None:
     assert 1 == done.returncode
     assert "1 accepted, 1 failed, 1 sent again" in done.stdout
     assert "1 INVALID_ARGUMENT: bad \\x1b[31m request" in done.stdout
-    assert "2 profiles; first: too old" in done.stdout
+    assert "2 profiles; first answer: too old" in done.stdout
     assert ["blue"] * 3 == [one.metadata["x-tenant"] for one in sink.requests]

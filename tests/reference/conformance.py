@@ -256,9 +256,8 @@ def duplicate_violations(dictionary: ProfilesDictionary) -> Iterator[str]:
                 yield f"{table}[{index}] means the same as [{first[entry]}]"
 
 
-def orphan_violations(request: ExportProfilesServiceRequest) -> Iterator[str]:
-    """Entries that no Profile, sample, resource or scope leads to; the zero values are never orphans."""
-    dictionary = request.dictionary
+def live_references(request: ExportProfilesServiceRequest) -> set[Reference]:
+    """Everything that Profiles, samples, resources and scopes lead to, and what that leads to."""
     live: set[Reference] = set()
     pending = list(request_references(request))
     while pending:
@@ -267,10 +266,16 @@ def orphan_violations(request: ExportProfilesServiceRequest) -> Iterator[str]:
             continue
         live.add(reference)
         table, index = reference
-        entries = getattr(dictionary, table)
+        entries = getattr(request.dictionary, table)
         if in_range(entries, index):
             pending += entry_references(table, entries[index])
+    return live
+
+
+def orphan_violations(request: ExportProfilesServiceRequest) -> Iterator[str]:
+    """Entries that no Profile, sample, resource or scope leads to; the zero values are never orphans."""
+    live = live_references(request)
     for table in TABLES:
-        for index in range(1, len(getattr(dictionary, table))):
+        for index in range(1, len(getattr(request.dictionary, table))):
             if (table, index) not in live:
                 yield f"{table}[{index}] is an orphan"

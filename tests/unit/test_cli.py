@@ -53,6 +53,31 @@ def test_validate_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     )
 
 
+def test_validate_explains_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What linkage and sampling will do is told in words, a line a rule, once a processor."""
+    linkage = "linkage: {recover: [], unlinked: demote}"
+    sampling = "sampling: {rules: [{match: {linked: true}, sampling_probability: 0.1, otherwise: demote}]}"
+    config = CONFIG.replace("processors:\n", f"processors:\n  {linkage}\n  {sampling}\n", 1)
+    config = config.replace("[memory_limiter]", "[memory_limiter, linkage]")
+    config = config.replace("profiles/raw: {receivers: [otlp],", "profiles/raw: {receivers: [otlp], PLACE")
+    config = config.replace("PLACE", "processors: [linkage, sampling],")
+    path = tmp_path / "config.yaml"
+    path.write_text(config, encoding="utf-8")
+    code, out, _ = otelprof(capsys, "validate", "--config", str(path))
+
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "profiles: otlp → memory_limiter, linkage → debug, otlp",
+            "profiles/raw: otlp → linkage, sampling → debug",
+            "linkage: links are not recovered",
+            "linkage: unlinked samples are demoted",
+            "sampling: linked: 10 % of traces stay, the rest is demoted",
+            "sampling: everything else stays",
+        ],
+    )
+
+
 def test_validate_bad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every problem is a line on stderr with its path and hint, without a traceback; the exit code is 1."""
     path = tmp_path / "config.yaml"

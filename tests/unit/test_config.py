@@ -262,7 +262,7 @@ class TestProblems:
                 "queue_sise:",
                 (
                     "exporters.acme.sending_queue.queue_sise: is not a known key; known are enabled, "
-                    "num_consumers, queue_size, sizer, on_overflow (did you mean 'queue_size'?)"
+                    "num_consumers, queue_size, sizer, on_overflow, batch (did you mean 'queue_size'?)"
                 ),
             ),
             (
@@ -342,6 +342,11 @@ class TestProblems:
                 "  pipelines:",
                 "  telemetry: {metrics: {endpoint: 8888}}\n  pipelines:",
                 "service.telemetry.metrics.endpoint: 8888 is not an endpoint: write host:port",
+            ),
+            (
+                "  pipelines:",
+                "  telemetry: {metrics: {endpoint: ':8888'}}\n  pipelines:",
+                "service.telemetry.metrics: :8888 can be reached from other machines",
             ),
             (
                 "  pipelines:",
@@ -459,6 +464,7 @@ def test_collector_defaults() -> None:
         "queue_size": 268_435_456,
         "sizer": "bytes",
         "on_overflow": "refuse",
+        "batch": None,
     }
     assert config.retry_on_failure.model_dump() == {
         "enabled": True,

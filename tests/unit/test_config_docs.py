@@ -10,13 +10,16 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from otelprof.config.exporter import ExporterConfig
+from otelprof.config.exporter import BatchConfig, ExporterConfig
 from otelprof.config.models import PipelineConfig, ServiceConfig
 from otelprof.config.resolve import load_config
+from otelprof.config.rules import MatchConfig, RuleConfig
 from otelprof.config.tls import ClientTLS, ServerTLS
 from otelprof.exporter.debug import DebugExporterConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
+from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
 from otelprof.processor.memory_limiter import MemoryLimiterConfig
+from otelprof.processor.sampling.config import SamplingConfig, SamplingRuleConfig
 from otelprof.receiver.otlp import OtlpReceiverConfig
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/configuration.md").read_text(encoding="utf-8")
@@ -26,13 +29,20 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (ServiceConfig, "service", {"pipelines": {"profiles": PIPELINE}}),
     (PipelineConfig, "service", PIPELINE),
     (ExporterConfig, "Every exporter", {}),
+    (BatchConfig, "Batching", {}),
     (OtlpReceiverConfig, "otlp receiver", {"protocols": {"grpc": {}}}),
     (MemoryLimiterConfig, "memory_limiter processor", {"limit_mib": 1}),
+    (LinkageConfig, "linkage processor", {}),
+    (LinkageRuleConfig, "A rule of linkage", {"unlinked": "drop"}),
+    (SamplingConfig, "sampling processor", {"rules": [{"action": "keep"}]}),
+    (SamplingRuleConfig, "A rule of sampling", {"th": "8"}),
     (OtlpExporterConfig, "otlp exporter", {"endpoint": "far:4317"}),
     (DebugExporterConfig, "debug exporter", {}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),
 ]
+# What is documented in a section of its own.
+OWN_SECTION = (ClientTLS, ServerTLS, PipelineConfig, BatchConfig, RuleConfig, MatchConfig)
 each_section = pytest.mark.parametrize(
     ("model", "section", "required"), SECTIONS, ids=[one[0].__name__ for one in SECTIONS]
 )
@@ -51,7 +61,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
     for name, field in model.model_fields.items():
         nested = [one for one in (field.annotation, *get_args(field.annotation)) if isinstance(one, type)]
         models = [one for one in nested if issubclass(one, BaseModel)]
-        if models and not issubclass(models[0], ClientTLS | ServerTLS | PipelineConfig):
+        if models and not issubclass(models[0], OWN_SECTION):
             found |= leaves(models[0], f"{prefix}{name}.")
         else:
             found.add(f"{prefix}{name}")

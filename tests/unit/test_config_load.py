@@ -149,7 +149,7 @@ def test_merge(tmp_path: Path) -> None:
         ("a: {b: ${env:HOST}}\n", "inside { } and [ ], put ${...} in quotes"),
         ("a: 1\n---\nb: 2\n", "line 2, column 1: but found another document"),
         ("a: *nowhere\n", "line 1, column 4: found undefined alias 'nowhere'"),
-        ("a: \x00\n", "special characters are not allowed"),
+        ("a: \x00\n", "character 4: special characters are not allowed"),
         ("- a\n", "must be a mapping with receivers, exporters and service"),
         ("just text\n", "must be a mapping with receivers, exporters and service"),
         ("a: &a [*a]\n", "is nested too deep, or an alias contains itself"),

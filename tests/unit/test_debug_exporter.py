@@ -42,7 +42,7 @@ def decoded(*, service: str = "checkout", function: str = "main") -> Profiles:
 def test_basic_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Basic says how much came."""
     profiles = decoded()
-    expected = f"debug: 1 profiles · 3 samples · 1 services · 0 % linked · {profiles.body_bytes} B"
+    expected = f"debug: 1 profile · 3 samples · 1 service · 0 % linked · {profiles.body_bytes} B"
     assert [expected] == written(profiles, capsys, "basic")
 
 

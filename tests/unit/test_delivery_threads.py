@@ -1,4 +1,4 @@
-"""Many clients and several slow exporters at once: nothing is lost, doubled or stuck."""
+"""Many clients and several slow exporters at once: nothing is lost, doubled or stuck, batched or not."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import structlog
 
 from otelprof.clock import SystemClock
@@ -19,6 +20,9 @@ from otelprof.log.memory import MemoryLog
 from otelprof.model import ComponentId
 from otelprof.telemetry.metrics import EXPORTER_DROPPED, Metrics
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CLIENTS = 4
 REQUESTS = 300
 FIRST, SECOND = ComponentId("otlp", "first"), ComponentId("otlp", "second")
@@ -26,11 +30,31 @@ FIRST, SECOND = ComponentId("otlp", "first"), ComponentId("otlp", "second")
 
 @dataclass(frozen=True)
 class Request:
-    """What the log knows of a request."""
+    """What the log and a batch know of a request."""
 
-    number: int
+    numbers: tuple[int, ...]
     memory_bytes: int = 10
+    body_bytes: int = 10
     sample_count: int = 1
+    duplicates_removed = {"string_table": 1}  # noqa: RUF012 - of a frozen value
+    orphans_removed = {"string_table": 0}  # noqa: RUF012 - of a frozen value
+
+    def to_otlp(self) -> bytes:
+        """On the wire."""
+        return bytes(10 * len(self.numbers))
+
+    def split(self, max_bytes: int) -> list[Request]:
+        """Cut between the numbers."""
+        count = max(1, max_bytes // 10)
+        return [Request(self.numbers[at : at + count]) for at in range(0, len(self.numbers), count)]
+
+
+class JoiningMerger:
+    """Stands for the core's."""
+
+    def merge(self, requests: Sequence[Request]) -> Request:
+        """One request with all numbers."""
+        return Request(tuple(number for request in requests for number in request.numbers))
 
 
 class FlakyExporter:
@@ -54,14 +78,24 @@ class FlakyExporter:
             if self._attempts % 3 == 0:
                 message = "try again"
                 raise UnavailableError(message)
-            self.delivered[profiles.number] += 1
+            self.delivered.update(profiles.numbers)
 
 
-def test_every_request_is_delivered_once() -> None:
+@pytest.mark.parametrize(
+    "batch",
+    [
+        None,
+        {"flush_timeout": "1ms", "sizer": "bytes", "min_size": 50, "max_size": 50},
+        {"flush_timeout": "1ms", "sizer": "bytes", "min_size": 0, "max_size": 5},
+    ],
+    ids=["as they come", "batched", "split"],
+)
+def test_every_request_is_delivered_once(batch: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that are pushed back try again; each exporter delivers each request once, in the end."""
+    monkeypatch.setattr("otelprof.delivery.batch.Merger", JoiningMerger)
     clock, metrics = SystemClock(), Metrics()
     keys = {
-        "sending_queue": {"queue_size": 500, "num_consumers": 4},
+        "sending_queue": {"queue_size": 500, "num_consumers": 4, "batch": batch},
         "retry_on_failure": {"initial_interval": "1ms", "max_interval": "2ms", "max_elapsed_time": 0},
     }
     config = ExporterConfig.model_validate(keys)
@@ -75,7 +109,7 @@ def test_every_request_is_delivered_once() -> None:
 
     def client(first: int) -> None:
         for number in range(first, CLIENTS * REQUESTS, CLIENTS):
-            request: Any = Request(number)
+            request: Any = Request((number,))
             while True:
                 try:
                     log.append([(request, (FIRST, SECOND))])

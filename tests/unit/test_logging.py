@@ -43,6 +43,22 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_colour(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    no_color: str,
+    coloured: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A terminal gets colour, unless its user asks for none."""
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    configure_logging("info", "console")
+    structlog.get_logger("otelprof").info("ready")
+
+    assert coloured == ("\x1b[" in capsys.readouterr().err)
+
+
 def test_libraries(capsys: pytest.CaptureFixture[str]) -> None:
     """What a library logs goes the same way, tracebacks included."""
     configure_logging("info", "json")

@@ -9,7 +9,8 @@ import pytest
 
 from otelprof.config.exporter import SendingQueueConfig
 from otelprof.errors import OverloadedError, RequestTooLargeError, UnavailableError
-from otelprof.log.memory import Cursor, DropReason, MemoryLog
+from otelprof.log.cursor import Cursor, DropReason
+from otelprof.log.memory import MemoryLog
 from otelprof.model import ComponentId
 from otelprof.telemetry.metrics import EXPORTER_DROPPED, EXPORTER_ENQUEUE_FAILED, Metrics
 from otelprof.testing.clock import SimulatedClock

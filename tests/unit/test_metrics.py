@@ -16,10 +16,12 @@ from otelprof.clock import SystemClock
 from otelprof.errors import ConfigError
 from otelprof.telemetry import metrics as table
 from otelprof.telemetry.exposition import text_exposition
+from otelprof.telemetry.metric_spec import MetricSpec
 from otelprof.telemetry.metrics import (
     EXPORTER_QUEUE_SIZE,
     EXPORTER_SENT,
     LINKED_SAMPLES,
+    MAX_LABEL_CHARS,
     MAX_SERIES,
     METRICS,
     OVERFLOW,
@@ -28,7 +30,6 @@ from otelprof.telemetry.metrics import (
     PROCESS_UPTIME,
     RECEIVER_ACCEPTED,
     Metrics,
-    MetricSpec,
 )
 from otelprof.telemetry.process import observe_process
 from otelprof.telemetry.server import MetricsServer
@@ -109,6 +110,22 @@ class TestMetrics:
         assert metrics.value(LINKED_SAMPLES, service="service-0") == 2
         assert sum(sample.value for sample in samples) == MAX_SERIES + 51
 
+    def test_long_labels_are_cut(self) -> None:
+        """A name of a megabyte from the wire does not stay in memory, and what has it is still counted."""
+        metrics = Metrics()
+        metrics.add(LINKED_SAMPLES, 2, service="x" * 1_000_000)
+        metrics.add(LINKED_SAMPLES, 3, service="x" * 1_000_001)
+        (sample,) = next(iter(metrics.collect())).samples
+
+        assert ({"service": "x" * (MAX_LABEL_CHARS - 1) + "…"}, 5) == (sample.labels, sample.value)
+
+    def test_hostile_labels_are_escaped(self) -> None:
+        """What a terminal would obey does not reach who reads the metrics in one."""
+        metrics = Metrics()
+        metrics.add(LINKED_SAMPLES, service="\x1b[2Jshop\n")
+
+        assert b'otelprof_linked_samples{service="\\\\x1b[2Jshop\\\\n"} 1.0\n' in text_exposition(metrics)
+
     def test_threads(self) -> None:
         """No count is lost between threads that add and one that reads."""
         metrics = Metrics()
@@ -186,7 +203,7 @@ class TestExposition:
         assert list(families) == [spec.name for spec in METRICS]
         for spec in METRICS:
             family = families[spec.name]
-            labels = {name: f'{name} "quoted" \\ and\nnew line' for name in spec.labels}
+            labels = {name: f'{name} "quoted" \\ and\\nnew line' for name in spec.labels}
             assert (family.type, family.documentation) == (spec.kind, spec.meaning)
             assert [(sample.labels, sample.value) for sample in family.samples] == [(labels, 2.0)]
 
@@ -284,7 +301,7 @@ class TestTable:
         code = "\n".join(
             path.read_text(encoding="utf-8")
             for path in (ROOT / "otelprof").rglob("*.py")
-            if path.name != "metrics.py"
+            if not path.name.endswith("metrics.py")
         )
         constants = [name for name, value in vars(table).items() if isinstance(value, MetricSpec)]
 

@@ -91,6 +91,7 @@ def test_endpoints(endpoint: str, insecure: bool, target: str) -> None:  # noqa:
         ({"endpoint": ":4317"}, "write host:port"),
         ({"endpoint": "ftp://collector:4317"}, "IPv6 address in brackets"),
         ({"endpoint": "https://collector:4317/v1"}, "with a port"),
+        ({"endpoint": "https://me:s3cret@collector:4317"}, "an endpoint holds no credentials"),
         ({"endpoint": "http://collector:4317"}, "is in the clear: write tls.insecure: true"),
         ({"endpoint": "https://collector:4317", "tls": {"insecure": True}}, "contradict each other"),
         ({"endpoint": "collector:4317", "compression": "zstd"}, "'gzip' or 'none'"),

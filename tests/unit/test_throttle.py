@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otelprof.telemetry.text import printable
+from otelprof.telemetry.text import counted, printable
 from otelprof.telemetry.throttle import Throttle
 from otelprof.testing.clock import SimulatedClock
 
@@ -32,6 +32,14 @@ def test_one_event_of_a_kind_passes_in_a_period() -> None:
 def test_text_from_the_wire_is_printable(text: str, expected: str) -> None:
     """What a terminal would obey is written out."""
     assert expected == printable(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(0, "0 samples"), (1, "1 sample"), (2_000, "2,000 samples")]
+)
+def test_one_is_no_plural(number: int, expected: str) -> None:
+    """One sample is a sample, and thousands are readable."""
+    assert expected == counted(number, "sample")
 
 
 def test_long_text_is_cut() -> None:

@@ -1,0 +1,279 @@
+"""One exporter's place in the log.
+
+Everything that decides is state in this file and the clock that is passed in: no thread, no timer. The lock
+is the log's, because an append must be atomic over exporters.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Condition
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from otelprof._core import Profiles
+    from otelprof.clock import Clock
+    from otelprof.config.exporter import SendingQueueConfig
+    from otelprof.log.memory import MemoryLog
+    from otelprof.model import ComponentId
+
+
+class DropReason(StrEnum):
+    """Why acknowledged samples were lost; the label `reason` of `otelprof_exporter_dropped_samples`."""
+
+    QUEUE_OVERFLOW = "queue_overflow"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    PERMANENT_ERROR = "permanent_error"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """The memory of a request in the log, or of what came of a batch.
+
+    Attributes:
+        size_bytes: what it keeps alive.
+        behind: how many items of cursors are not passed yet.
+    """
+
+    size_bytes: int
+    behind: int
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """An entry as one cursor sees it.
+
+    Attributes:
+        profiles: the request.
+        size_bytes: the memory that is free when it is passed.
+        sequence: its number in the cursor.
+        entry: what it is in the log.
+        appended_at: when it came, on the monotonic clock; only where requests wait for a batch.
+        attempts: how often it was tried and failed.
+        first_attempt_at: when it was first tried, on the monotonic clock; None before.
+        not_before: when it may be tried again, on the monotonic clock.
+        in_flight: it is in the hands of a sender.
+        siblings: the pieces of its batch that are not passed, by sequence; None for a request.
+    """
+
+    profiles: Profiles
+    size_bytes: int
+    sequence: int
+    entry: Entry
+    appended_at: float = 0.0
+    attempts: int = 0
+    first_attempt_at: float | None = None
+    not_before: float = 0.0
+    in_flight: bool = False
+    siblings: dict[int, Item] | None = None
+
+
+class Cursor:
+    """One exporter's place in the log: what it has to deliver, what it delivers now, what waits for a retry.
+
+    An item is taken by one thread, which then calls exactly one of `ack`, `retry_at` and `drop`. A call for
+    an item that is no longer the cursor's does nothing.
+    """
+
+    def __init__(
+        self, log: MemoryLog, exporter: ComponentId, config: SendingQueueConfig, clock: Clock
+    ) -> None:
+        self.exporter = exporter
+        self.capacity_bytes = int(config.queue_size)
+        self._log = log
+        self._clock = clock
+        self._closed = False
+        self._due = Condition(log.lock)
+        self._empty = Condition(log.lock)
+        self._drops_oldest = config.on_overflow == "drop_oldest"
+        self._next_sequence = 0
+        self._size_bytes = 0
+        self._in_flight_count = 0
+        # All that this cursor has not passed, oldest first. (The oldest key of a plain dict is slow to find.)
+        self._items: OrderedDict[int, Item] = OrderedDict()
+        self._fresh: deque[Item] = deque()
+        # (not_before, sequence); skipped when met, if the item is gone, in flight or due at another time.
+        self._retries: list[tuple[float, int]] = []
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of everything that this exporter has not passed, in flight included."""
+        return self._size_bytes
+
+    @property
+    def in_flight_count(self) -> int:
+        """How many items senders hold now."""
+        return self._in_flight_count
+
+    @property
+    def item_count(self) -> int:
+        """How many items this exporter has not passed, in flight included."""
+        return len(self._items)
+
+    def take(self) -> Item | None:
+        """The next item that is due, now in flight; None when there is none."""
+        with self._log.lock:
+            item = None if self._closed else self._next_due()
+            if item is not None:
+                item.in_flight = True
+                self._in_flight_count += 1
+            return item
+
+    def ack(self, item: Item) -> None:
+        """The item was delivered."""
+        with self._log.lock:
+            self._forget(item)
+
+    def retry_at(self, item: Item, not_before: float) -> None:
+        """The item failed, and is due again at a time of the monotonic clock."""
+        with self._log.lock:
+            if item.sequence in self._items and item.in_flight:
+                self._in_flight_count -= 1
+                item.in_flight = False
+                item.attempts += 1
+                self._schedule(item, not_before)
+                self._due.notify()
+
+    def drop(self, item: Item, reason: DropReason) -> None:
+        """The item will never be delivered; its samples are counted."""
+        with self._log.lock:
+            dropped = self._forget(item)
+        if dropped:
+            self._log.count_drop(self.exporter, item.profiles.sample_count, reason)
+
+    def drop_all(self, reason: DropReason) -> None:
+        """Give up everything, in flight included; its samples are counted."""
+        with self._log.lock:
+            items = list(self._items.values())
+            for item in items:
+                self._forget(item)
+        for item in items:
+            self._log.count_drop(self.exporter, item.profiles.sample_count, reason)
+
+    def expedite(self) -> None:
+        """Make everything that waits for a retry due now."""
+        with self._log.lock:
+            retries, self._retries = self._retries, []
+            for sequence in sorted(sequence for _, sequence in retries):
+                if sequence in self._items:
+                    self._schedule(self._items[sequence], 0.0)
+            self._due.notify_all()
+
+    def close(self) -> None:
+        """Give out no more items, and wake everybody who waits. Safe more than once."""
+        with self._log.lock:
+            self._closed = True
+            self._due.notify_all()
+            self._empty.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """No more items are given out."""
+        return self._closed
+
+    def secs_until_due(self) -> float | None:
+        """How long until `take` may return something; None when that depends on an append."""
+        with self._log.lock:
+            return self._secs_until_due()
+
+    def wait(self) -> None:
+        """Return when an item may be due, or when the cursor is closed; or earlier."""
+        with self._log.lock:
+            due_secs = self._secs_until_due()
+            if not self._closed and due_secs != 0:
+                self._clock.wait(self._due, due_secs)
+
+    def wait_until_empty(self, deadline: float) -> None:
+        """Return when nothing is left, when the cursor is closed, or at a time of the monotonic clock."""
+        with self._log.lock:
+            while self._items and not self._closed:
+                left_secs = deadline - self._clock.monotonic()
+                if left_secs <= 0:
+                    return
+                self._clock.wait(self._empty, left_secs)
+
+    # What follows is called by the log and by the methods above; the lock is held.
+
+    def accepts(self, needed_bytes: int) -> bool:
+        """Whether `make_room` can be asked for this many bytes."""
+        return self._drops_oldest or self._size_bytes + needed_bytes <= self.capacity_bytes
+
+    def make_room(self, needed_bytes: int) -> None:
+        """Drop the oldest waiting items until there is room.
+
+        What is in flight cannot be dropped, so a queue may stand above its capacity by what its senders hold.
+        """
+        excess_bytes = self._size_bytes + needed_bytes - self.capacity_bytes
+        if excess_bytes <= 0:
+            return
+        oldest = []
+        for item in self._items.values():
+            if excess_bytes <= 0:
+                break
+            if not item.in_flight:
+                oldest.append(item)
+                excess_bytes -= item.size_bytes
+        for item in oldest:
+            self._forget(item)
+            self._log.count_drop(self.exporter, item.profiles.sample_count, DropReason.QUEUE_OVERFLOW)
+
+    def push(self, profiles: Profiles, entry: Entry) -> None:
+        """Add a request at the end."""
+        self._fresh.append(self._insert(profiles, entry.size_bytes, entry))
+        self._due.notify()
+
+    def _insert(self, profiles: Profiles, size_bytes: int, entry: Entry) -> Item:
+        item = Item(profiles, size_bytes, self._next_sequence, entry)
+        self._next_sequence += 1
+        self._items[item.sequence] = item
+        self._size_bytes += item.size_bytes
+        return item
+
+    def _schedule(self, item: Item, not_before: float) -> None:
+        item.not_before = not_before
+        heapq.heappush(self._retries, (not_before, item.sequence))
+
+    def _forget(self, item: Item) -> bool:
+        """Take an item off the cursor; False when it was not there."""
+        if self._items.pop(item.sequence, None) is None:
+            return False
+        if item.in_flight:
+            self._in_flight_count -= 1
+            item.in_flight = False
+        elif self._fresh and self._fresh[0] is item:
+            self._fresh.popleft()
+        self._size_bytes -= item.size_bytes
+        self._log.release(item.entry)
+        if not self._items:
+            self._empty.notify_all()
+        return True
+
+    def _next_due(self) -> Item | None:
+        """The retry that is due longest, else the oldest fresh item, off its list."""
+        retry = self._next_retry()
+        if retry is None and self._fresh:
+            return self._fresh.popleft()
+        return retry
+
+    def _next_retry(self) -> Item | None:
+        """The retry that is due longest, off its list."""
+        if self._secs_until_retry() != 0:
+            return None
+        _, sequence = heapq.heappop(self._retries)
+        return self._items[sequence]
+
+    def _secs_until_due(self) -> float | None:
+        return 0.0 if self._fresh else self._secs_until_retry()
+
+    def _secs_until_retry(self) -> float | None:
+        while self._retries:
+            not_before, sequence = self._retries[0]
+            item = self._items.get(sequence)
+            if item is not None and not item.in_flight and item.not_before == not_before:
+                return max(0.0, not_before - self._clock.monotonic())
+            heapq.heappop(self._retries)
+        return None

@@ -1,0 +1,129 @@
+"""How the `sampling` processor is configured."""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from otelprof.component import ComponentConfig
+from otelprof.config.rules import RuleConfig, check_rules
+from otelprof.processor.sampling.policy import in_words
+from otelprof.processor.sampling.threshold import MIN_PROBABILITY, parse_th, threshold_of
+
+_WAYS: Final = ("sampling_probability", "th", "action")
+# What says how to sample, and means nothing beside `action`.
+_DETAILS: Final = ("by", "mode", "otherwise")
+
+
+def _checked_th(text: str) -> str:
+    parse_th(text)
+    return text
+
+
+class SamplingRuleConfig(RuleConfig):
+    """What is done with the samples that a rule is for: one of `sampling_probability`, `th` and `action`.
+
+    Attributes:
+        sampling_probability: how much stays, 2^-56 to 1; 0 is never: `otherwise` for all.
+        th: the same as a rejection threshold, as it stands in a tracestate.
+        action: the same for all samples, without sampling.
+        by: whether a trace or a Profile is what stays as a whole. A rule by trace is for linked samples: an
+            unlinked one is held against the next rules. None is by trace, or by Profile for unlinked samples.
+        mode: which sampler of the tracing side decides the same: those of OpenTelemetry's `th` (consistent),
+            or the `traceidratio` sampler of an SDK.
+        otherwise: what becomes of the rest: it goes, and what stays counts for it (`drop`), or it loses its
+            link, and stays in the totals (`demote`).
+    """
+
+    sampling_probability: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    th: Annotated[str, AfterValidator(_checked_th)] | None = None
+    action: Literal["keep", "drop", "demote"] | None = None
+    by: Literal["trace", "profile"] | None = None
+    mode: Literal["consistent", "python", "java", "go"] = "consistent"
+    otherwise: Literal["drop", "demote"] = "drop"
+
+    @field_validator("sampling_probability", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            message = f"must be a number, not {str(value).lower()}"
+            raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueErrors only
+        return value
+
+    @field_validator("sampling_probability")
+    @classmethod
+    def _is_not_too_small(cls, value: float | None) -> float | None:
+        if value is not None and 0 < value < MIN_PROBABILITY:
+            message = f"{value:g} is less than 2^-56, the least sampling probability; write 0 for never"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [way for way in _WAYS if getattr(self, way) is not None]
+        if len(given) != 1:
+            found = f"has {' and '.join(given)}" if given else "does nothing"
+            message = f"the rule {found}: give one of {', '.join(_WAYS)}"
+            raise ValueError(message)
+        idle = [key for key in _DETAILS if key in self.model_fields_set]
+        if self.action is not None and idle:
+            message = f"{', '.join(idle)} means nothing beside action: remove it"
+            raise ValueError(message)
+        if self.by == "trace" and self.match.linked is False:
+            message = "by: trace is for linked samples, and the rule matches unlinked ones: write by: profile"
+            raise ValueError(message)
+        self._check_mode()
+        return self
+
+    def _check_mode(self) -> None:
+        if self.mode == "consistent":
+            return
+        if not self.is_by_trace:
+            message = f"mode: {self.mode} decides by trace: it cannot be used by profile"
+            raise ValueError(message)
+        if self.sampling_probability is None:
+            message = f"mode: {self.mode} has no threshold: give its sampling_probability instead of th"
+            raise ValueError(message)
+
+    @property
+    def is_by_trace(self) -> bool:
+        """Whether traces are what stays as a whole."""
+        return self.by == "trace" or (self.by is None and self.match.linked is not False)
+
+    @property
+    def threshold(self) -> int | None:
+        """The rejection threshold in [0, 2^56); None when the rule does not sample, or keeps nothing."""
+        if self.th is not None:
+            return parse_th(self.th)
+        return threshold_of(self.sampling_probability) if self.sampling_probability else None
+
+    @property
+    def fixed_action(self) -> Literal["keep", "drop", "demote"] | None:
+        """What is done with every sample of the rule; None when a part of them stays."""
+        if self.action is not None:
+            return self.action
+        if self.threshold is None:
+            return self.otherwise
+        return "keep" if self.threshold == 0 else None
+
+
+class SamplingConfig(ComponentConfig):
+    """The `sampling` processor.
+
+    Attributes:
+        rules: the first that matches a sample decides; what none matches stays. 1 to 256.
+    """
+
+    rules: tuple[SamplingRuleConfig, ...]
+
+    @field_validator("rules")
+    @classmethod
+    def _check_rules(cls, rules: tuple[SamplingRuleConfig, ...]) -> tuple[SamplingRuleConfig, ...]:
+        if not rules:
+            message = "without a rule everything stays: give at least one, or remove the processor"
+            raise ValueError(message)
+        check_rules(rules)
+        return rules
+
+    def in_words(self) -> tuple[str, ...]:
+        """What the rules do, one line each."""
+        return in_words(self.rules)

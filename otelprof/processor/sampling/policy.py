@@ -1,0 +1,84 @@
+"""From rules as they are configured to the policy of the core, and to words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from otelprof._core import Policy, Rule
+from otelprof.processor.sampling.threshold import (
+    adjusted_count,
+    go_bound,
+    java_bound,
+    probability_of,
+    python_bound,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from otelprof.processor.sampling.config import SamplingRuleConfig
+
+_BOUNDS: Final[dict[str, Callable[[float], int]]] = {
+    "python": python_bound,
+    "java": java_bound,
+    "go": go_bound,
+}
+_DONE: Final = {"keep": "stay", "drop": "are dropped", "demote": "are demoted"}
+_LANGUAGES: Final = {"python": "Python", "java": "Java", "go": "Go"}
+
+
+def core_policy(rules: Sequence[SamplingRuleConfig]) -> Policy:
+    """The policy as the core carries it out."""
+    return Policy([_core_rule(rule) for rule in rules])
+
+
+def in_words(rules: Sequence[SamplingRuleConfig]) -> tuple[str, ...]:
+    """What the rules do, one line each, and what becomes of the rest."""
+    lines = [_line(rule, is_first=rule is rules[0]) for rule in rules]
+    last = rules[-1]
+    # A rule by trace leaves the unlinked samples.
+    if not last.match.is_everything or last.fixed_action is None:
+        lines.append("everything else stays")
+    return tuple(lines)
+
+
+def _core_rule(rule: SamplingRuleConfig) -> Rule:
+    match = rule.match
+    fixed, threshold = rule.fixed_action, rule.threshold
+    if fixed is not None or threshold is None:
+        action = fixed or rule.otherwise
+        return Rule(
+            action, resource=match.resource_pairs, sample_types=match.sample_type, linked=match.linked
+        )
+    by, bound = "trace" if rule.is_by_trace else "profile", 0
+    if rule.mode in _BOUNDS and rule.sampling_probability is not None:
+        by, bound = f"{rule.mode}_ratio", _BOUNDS[rule.mode](rule.sampling_probability)
+    return Rule(
+        "sample",
+        resource=match.resource_pairs,
+        sample_types=match.sample_type,
+        linked=match.linked,
+        by=by,
+        threshold=threshold,
+        bound=bound,
+        otherwise=rule.otherwise,
+    )
+
+
+def _line(rule: SamplingRuleConfig, *, is_first: bool) -> str:
+    whom = rule.match.in_words()
+    fixed, threshold = rule.fixed_action, rule.threshold
+    if fixed is not None or threshold is None:
+        whom = whom or ("everything" if is_first else "everything else")
+        return f"{whom}: all samples {_DONE[fixed or rule.otherwise]}"
+    if rule.is_by_trace and rule.match.linked is None:
+        whom = f"{whom}, linked" if whom else "linked"
+    whom = whom or ("everything" if is_first else "everything else")
+    what = "traces" if rule.is_by_trace else "profiles"
+    how = f" (th {rule.th})" if rule.th is not None else ""
+    if rule.mode in _LANGUAGES:
+        how = f" (those that the ratio sampler of {_LANGUAGES[rule.mode]}'s SDK keeps)"
+    stay = f"{whom}: {probability_of(threshold) * 100:.4g} % of {what} stay{how}"
+    if rule.otherwise == "demote":
+        return f"{stay}, the rest is demoted"
+    return f"{stay} and count {adjusted_count(threshold):.4g} times, the rest is dropped"

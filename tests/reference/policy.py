@@ -1,0 +1,182 @@
+"""The slow twin of `Profiles.select`: which rule is for a Sample, and what becomes of it.
+
+Works on requests in normal form, such as the core hands on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otelprof._core import Policy, Rule
+from tests.reference.blake3 import blake3
+from tests.reference.meaning import Reader
+from tests.reference.summary import is_linked, service_name
+from tests.reference.tables import Tables, at, profiles_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+        ExportProfilesServiceRequest,
+    )
+    from opentelemetry.proto.profiles.v1development.profiles_pb2 import Link, Profile, ResourceProfiles
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+RANGE: Final = 2**56
+ACTIONS: Final = ("keep", "drop", "demote", "reject", "sample")
+BY: Final = ("trace", "python_ratio", "java_ratio", "go_ratio", "profile")
+
+
+@dataclass(frozen=True)
+class PlainRule:
+    """The arguments of `otelprof._core.Rule`."""
+
+    action: str
+    resource: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    sample_types: tuple[str, ...] = ()
+    linked: bool | None = None
+    by: str = "trace"
+    threshold: int = 0
+    bound: int = 0
+    otherwise: str = "drop"
+
+    @property
+    def is_for_linked(self) -> bool:
+        """Whether it is for linked Samples only, since only these have a trace."""
+        return self.action == "sample" and self.by != "profile"
+
+    def matches(self, texts: set[tuple[str, str]], sample_type: str, *, linked: bool) -> bool:
+        """Whether it is for a Sample."""
+        return (
+            all(any((key, text) in texts for text in allowed) for key, allowed in self.resource)
+            and (not self.sample_types or sample_type in self.sample_types)
+            and self.linked in {None, linked}
+            and (linked or not self.is_for_linked)
+        )
+
+    def keeps(self, link: Link, profile_id: bytes) -> bool:
+        """Whether a `sample` rule keeps a Sample."""
+        if self.by == "profile":
+            return int.from_bytes(blake3(profile_id)[:8]) % RANGE >= self.threshold
+        low = int.from_bytes(link.trace_id[8:])
+        if self.by == "trace":
+            return low % RANGE >= self.threshold
+        if self.by == "python_ratio":
+            return low < self.bound
+        if self.by == "java_ratio":
+            return java_absolute(low) < self.bound
+        return low >> 1 < self.bound
+
+
+class Fate(NamedTuple):
+    """What becomes of a Sample: `kept`, `dropped`, `demoted` or `rejected`, by which rule; None by none.
+
+    Attributes:
+        rule: its place.
+        outcome: what becomes of it.
+        threshold: what the kept value stands for is 2**56 / (2**56 - threshold) times itself.
+    """
+
+    rule: int | None
+    outcome: str
+    threshold: int = 0
+
+
+def policy(rules: Sequence[PlainRule]) -> Policy:
+    """Rules as the core takes them."""
+    return Policy(
+        [
+            Rule(
+                rule.action,
+                resource=rule.resource,
+                sample_types=rule.sample_types,
+                linked=rule.linked,
+                by=rule.by,
+                threshold=rule.threshold,
+                bound=rule.bound,
+                otherwise=rule.otherwise,
+            )
+            for rule in rules
+        ]
+    )
+
+
+def java_absolute(low: int) -> int:
+    """What `Math.abs` makes of 64 bits as a signed number; of the smallest one, itself."""
+    signed = low - 2**64 if low >= 2**63 else low
+    return signed if signed == -(2**63) else abs(signed)
+
+
+def bound_of(by: str, probability: float) -> int:
+    """The bound that the SDK sampler of a language computes."""
+    if by == "python_ratio":
+        return round(probability * 2**64)
+    if by == "java_ratio":
+        return int(probability * (2**63 - 1))
+    return int(probability * 2**63)
+
+
+def th(threshold: int) -> str:
+    """A threshold as OpenTelemetry writes it: hexadecimal, without trailing zeros."""
+    return f"{threshold:014x}".rstrip("0") or "0"
+
+
+def resource_texts(reader: Reader, resource: Resource) -> set[tuple[str, str]]:
+    """Keys and values of a Resource's attributes as a rule compares them."""
+    found = {("service.name", service_name(reader, resource))}
+    for pair in resource.attributes:
+        key, told = reader.key_value(pair)
+        kind, plain = told if isinstance(told, tuple) else (None, None)
+        if kind in {"string_value", "int_value", "bool_value"} and key != "service.name":
+            found.add((key, str(plain).lower() if kind == "bool_value" else str(plain)))
+    return found
+
+
+def fates(request: ExportProfilesServiceRequest, rules: Sequence[PlainRule]) -> list[list[Fate]]:
+    """For each Profile of a request, what becomes of each of its Samples."""
+    tables = Tables(request.dictionary)
+    reader = Reader(tables)
+    return [
+        profile_fates(tables, reader, resource_profiles, profile, rules)
+        for resource_profiles, _, profile in profiles_of(request)
+    ]
+
+
+def profile_fates(
+    tables: Tables,
+    reader: Reader,
+    resource_profiles: ResourceProfiles,
+    profile: Profile,
+    rules: Sequence[PlainRule],
+) -> list[Fate]:
+    """What becomes of each Sample of a Profile; one that is rejected takes all others with it."""
+    texts = resource_texts(reader, resource_profiles.resource)
+    sample_type, _ = reader.value_type(profile.sample_type)
+    found = []
+    for sample in profile.samples:
+        link = at(tables.links, sample.link_index)
+        place = next(
+            (
+                place
+                for place, rule in enumerate(rules)
+                if rule.matches(texts, sample_type, linked=is_linked(link))
+            ),
+            None,
+        )
+        found.append(fate_by(rules, place, link, profile.profile_id))
+    rejecting = next((fate for fate in found if fate.outcome == "rejected"), None)
+    return [rejecting] * len(found) if rejecting else found
+
+
+def fate_by(rules: Sequence[PlainRule], place: int | None, link: Link, profile_id: bytes) -> Fate:
+    """What a rule makes of a Sample."""
+    if place is None:
+        return Fate(None, "kept")
+    rule = rules[place]
+    outcomes = {"keep": "kept", "drop": "dropped", "demote": "demoted", "reject": "rejected"}
+    if rule.action != "sample":
+        return Fate(place, outcomes[rule.action])
+    if not rule.keeps(link, profile_id):
+        return Fate(place, outcomes[rule.otherwise])
+    return Fate(place, "kept", rule.threshold if rule.otherwise == "drop" else 0)

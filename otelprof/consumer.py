@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 class Consumer(Protocol):
     """Takes a decoded request; when it returns, the request is acknowledged."""
 
+    def admit(self, expected_bytes: int) -> None:
+        """Say, before a request is read, whether it could be taken now: what is refused here costs nothing.
+
+        Args:
+            expected_bytes: of memory, as far as can be told.
+
+        Raises:
+            RetryableError: there is no room now; the client may send it again.
+        """
+
     def consume(self, profiles: Profiles) -> Sequence[Rejection]:
         """Process a request and write it to the log.
 

@@ -186,6 +186,15 @@ class Intake:
         self._pipelines = tuple(pipelines)
         self._log = log
 
+    def admit(self, expected_bytes: int) -> None:
+        """Refuse, before it is read, what some queue has no room for.
+
+        Raises:
+            RetryableError: there is no room now; the client may send it again.
+        """
+        for pipeline in self._pipelines:
+            self._log.admit(pipeline.queued, expected_bytes)
+
     def consume(self, profiles: Profiles) -> Sequence[Rejection]:
         """Process a request and acknowledge it: for every pipeline, or for none.
 

@@ -82,6 +82,21 @@ class MemoryLog:
             for (profiles, exporters), size_bytes in zip(entries, sizes, strict=True):
                 self._append_one(profiles, size_bytes, exporters)
 
+    def admit(self, exporters: Sequence[ComponentId], expected_bytes: int) -> None:
+        """Say whether a request could be taken now, before work is put into it.
+
+        Not for an exporter whose queue is empty: an expectation that is too high must not keep a request out
+        for good.
+
+        Raises:
+            OverloadedError: one of the exporters refuses on overflow, and has no room for it now.
+        """
+        with self._lock:
+            for exporter in exporters:
+                cursor = self._cursors[exporter]
+                if cursor.item_count and not cursor.accepts(expected_bytes):
+                    raise self._no_room(exporter)
+
     def close(self) -> None:
         """Take nothing more; what is there can still be delivered. Safe more than once."""
         with self._lock:
@@ -123,8 +138,12 @@ class MemoryLog:
                 raise RequestTooLargeError(message)
             if not cursor.accepts(needed_bytes):
                 self._metrics.add(EXPORTER_ENQUEUE_FAILED, samples[exporter], exporter=str(exporter))
-                message = f"sending queue is full: {key} is {cursor.capacity_bytes} bytes"
-                raise OverloadedError(message, retry_after_secs=FULL_RETRY_AFTER_SECS)
+                raise self._no_room(exporter)
+
+    def _no_room(self, exporter: ComponentId) -> OverloadedError:
+        key = f"exporters.{exporter}.sending_queue.queue_size"
+        message = f"sending queue is full: {key} is {self._cursors[exporter].capacity_bytes} bytes"
+        return OverloadedError(message, retry_after_secs=FULL_RETRY_AFTER_SECS)
 
     def _append_one(self, profiles: Profiles, size_bytes: int, exporters: Iterable[ComponentId]) -> None:
         takers = [self._cursors[exporter] for exporter in exporters]

@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from otelprof._core import Profiles, Redaction, RedactionRule
 from otelprof.component import ComponentConfig, ComponentSettings, ProcessorFactory
 from otelprof.config.section import Section
-from otelprof.telemetry.metrics import PAYLOADS_DROPPED, REDACTED_TEXTS
+from otelprof.telemetry.metrics import PAYLOADS_DROPPED
+from otelprof.telemetry.policy_metrics import REDACTED_TEXTS
 
 Treatment = Literal["keep", "drop", "hash", "mask"]
 Role = Literal["attribute", "command_line", "file_path", "symbol"]

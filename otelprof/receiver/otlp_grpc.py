@@ -165,6 +165,7 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
     def __init__(self, limits: Limits, component: ComponentSettings, consumer: Consumer) -> None:
         self._limits = limits
         self._consumer = consumer
+        self._memory_per_wire_byte = 1.0
         self._logger = component.logger
         self._throttle = Throttle(component.clock)
         self._counts = RequestCounts(component)
@@ -214,10 +215,13 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         self._counts.came(len(body))
         try:
             _check_version(context)
+            # As the last request was; what cannot be taken is not worth reading.
+            self._consumer.admit(int(len(body) * self._memory_per_wire_byte))
             profiles = Profiles.decode(body, self._limits)
-        except OtelprofError:
-            self._counts.answered("failed")
+        except OtelprofError as error:
+            self._counts.answered("refused" if isinstance(error, RetryableError) else "failed")
             raise
+        self._memory_per_wire_byte = profiles.memory_bytes / max(1, len(body))
         self._counts.decoded(profiles)
         try:
             policy = self._consumer.consume(profiles)

@@ -26,6 +26,7 @@ from otelprof.telemetry.policy_metrics import (
     LINK_VALUE,
     LINKAGE_SAMPLES,
     LINKED_SHARE_BELOW_MINIMUM,
+    REDACTED_TEXTS,
     SAMPLING_SAMPLES,
 )
 from otelprof.telemetry.text import printable
@@ -57,7 +58,8 @@ RECEIVER_REFUSED: Final = MetricSpec(
     "counter",
     "{sample}",
     _RECEIVED,
-    "Samples that the pipeline behind the receiver did not take; the client was told.",
+    "Samples that the pipeline behind the receiver did not take; the client was told. A request that was "
+    "refused before it was read counts as a request only.",
 )
 RECEIVER_FAILED: Final = MetricSpec(
     "otelcol_receiver_failed_profile_samples",
@@ -329,6 +331,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     LINKAGE_SAMPLES,
     SAMPLING_SAMPLES,
     PAYLOADS_DROPPED,
+    REDACTED_TEXTS,
     EXPORTER_SENT,
     EXPORTER_SEND_FAILED,
     EXPORTER_ENQUEUE_FAILED,

@@ -51,3 +51,10 @@ SAMPLING_SAMPLES: Final = MetricSpec(
     _DECISION,
     "Samples that a sampling policy decided about: kept, dropped or demoted, by rule.",
 )
+REDACTED_TEXTS: Final = MetricSpec(
+    "otelprof_redacted_texts",
+    "counter",
+    "{text}",
+    ("processor", "rule"),
+    "Texts that redaction changed, by rule; one that many refer to counts once a request.",
+)

@@ -154,8 +154,7 @@ def test_a_full_queue_pushes_back(sink: Sink, tmp_path: Path) -> None:
     assert (OK, UNAVAILABLE, 1.0) == (first, second.code, second.retry_after_secs)
     assert "sending queue is full: exporters.otlp.sending_queue.queue_size" in second.message
     assert 1 == len(sink.taken)
-    labels = {"receiver": "otlp", "transport": "grpc", "sample_type": "samples:count"}
-    assert 100 == service.metrics.value(metrics.RECEIVER_REFUSED, **labels)
+    assert 1 == service.metrics.value(metrics.RECEIVER_REQUESTS, receiver="otlp", outcome="refused")
 
 
 def test_drop_oldest_does_not_push_back(sink: Sink, tmp_path: Path) -> None:

@@ -93,14 +93,14 @@ def test_rounding(ids: str) -> None:
     """Ones that all are kept, and stand for 4/3 each, come to 4/3 of their number, whatever the ids are."""
     random = Random(ids)  # noqa: S311 - not for secrets
     made = {
-        "random": lambda _: random.randbytes(16),
-        "counted": lambda number: (number + 1).to_bytes(16),
-        "alike in both halves": lambda number: 2 * (number + 1).to_bytes(8),
+        "random": [random.randbytes(16) for _ in range(DRAWS)],
+        "counted": [(number + 1).to_bytes(16) for number in range(DRAWS)],
+        "alike in both halves": [2 * (number + 1).to_bytes(8) for number in range(DRAWS)],
     }[ids]
     build = Build()
     scope = build.scope()
     for number in range(DRAWS):
-        profile = build.profile(scope, made(number))
+        profile = build.profile(scope, made[number])
         for _ in range(3):
             build.sample(profile, 1, link=(ALWAYS, SPAN))
     after = Profiles.decode(build.body).select(policy([PlainRule("sample", threshold=RANGE // 4)])).profiles

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from hypothesis import strategies as st
 
-from tests.reference.build import Build
+from tests.reference.build import Build, Plain
 from tests.reference.policy import ACTIONS, BY, RANGE, PlainRule
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ RESOURCES: Final = st.one_of(
     st.just((("host.id", ("7", "true")),)),
     st.just((("service.name", ("checkout",)), ("host.id", ("7",)))),
 )
+RESOURCE_ATTRIBUTES: Final[list[dict[str, Plain]]] = [
+    {},
+    {"service.name": "checkout", "host.id": 7},
+    {"service.name": "cart", "host.id": True},
+]
 SAMPLE_TYPES: Final = st.sampled_from([(), (), ("cpu",), ("cpu", "wall"), ("",)])
 LINKED: Final = st.sampled_from([None, None, True, False])
 
@@ -69,11 +74,7 @@ def traced_requests(draw: DrawFn) -> ExportProfilesServiceRequest:
     build = Build()
     links = draw(st.lists(LOW_BITS, min_size=1, max_size=4))
     for _ in range(draw(st.integers(1, 2))):
-        resource = draw(
-            st.sampled_from(
-                [{}, {"service.name": "checkout", "host.id": 7}, {"service.name": "cart", "host.id": True}]
-            )
-        )
+        resource = draw(st.sampled_from(RESOURCE_ATTRIBUTES))
         scope = build.scope(resource)
         for _ in range(draw(st.integers(1, 3))):
             profile_id = draw(st.uuids()).bytes

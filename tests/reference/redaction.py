@@ -13,10 +13,10 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 
 from otelprof._core import Redaction, RedactionRule
-from tests.reference.tables import profiles_of
+from tests.reference.tables import is_zero_attribute, profiles_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
@@ -43,12 +43,18 @@ class PlainRedactionRule:
     mask: str = GONE
 
     def matches(self, role: str, key: str, text: str) -> bool:
-        """Whether it decides about a text; one for attributes is for command lines too."""
+        """Whether it decides about a text; a rule for attributes is for command lines too.
+
+        Args:
+            role: of the text; an attribute's is `attribute`, whatever its key.
+            key: of the attribute; empty for others, which no rule with a key is for.
+            text: what it says.
+        """
         if role == "attribute":
             is_role = self.role == "attribute" or (self.role == "command_line" and key in COMMAND_LINES)
         else:
             is_role = self.role == role
-        is_key = self.key is None or role != "attribute" or self.key == key
+        is_key = self.key in {None, key}
         return is_role and is_key and (self.pattern is None or re.search(self.pattern, text) is not None)
 
 
@@ -106,8 +112,8 @@ class Treatment:
         for mapping in dictionary.mapping_table[1:]:
             mapping.filename_strindex = self._reference("file_path", mapping.filename_strindex)
         gone = set()
-        for index, entry in enumerate(dictionary.attribute_table):
-            if index and not self._value(self._texts[entry.key_strindex], entry.value):
+        for index, entry in enumerate(dictionary.attribute_table):  # the zero value says nothing
+            if not is_zero_attribute(entry) and not self._value(self._texts[entry.key_strindex], entry.value):
                 gone.add(index)
         owners: list[Any] = [*dictionary.location_table, *dictionary.mapping_table]
         for resource_profiles in self._request.resource_profiles:
@@ -144,14 +150,18 @@ class Treatment:
         """Treat a value and all that it holds; whether the attribute stays."""
         kind = value.WhichOneof("value")
         if kind == "array_value":
-            return all([self._value(key, item) for item in value.array_value.values])
+            return self._values(key, value.array_value.values)
         if kind == "kvlist_value":
-            return all([self._value(key, pair.value) for pair in value.kvlist_value.values])
+            return self._values(key, [pair.value for pair in value.kvlist_value.values])
         text = self._text_of(value, kind)
         made = self._text("attribute", key, text)
         if made is not None and made.encode() != text.decode(errors="replace").encode():
             value.string_value = made
         return made is not None
+
+    def _values(self, key: str, values: Iterable[AnyValue]) -> bool:
+        stays = [self._value(key, value) for value in values]
+        return all(stays)
 
     def _text_of(self, value: AnyValue, kind: str | None) -> bytes:
         if kind is None:
@@ -172,5 +182,13 @@ class Treatment:
         if rule.treatment == "drop":
             return None
         if rule.treatment == "hash":
-            return hashed(self._key, raw)
+            return hashed(self._key, text.encode())
         return rule.mask if rule.pattern is None else re.sub(rule.pattern, lambda _: rule.mask, text)
+
+
+def without_empty_payloads(request: ExportProfilesServiceRequest) -> ExportProfilesServiceRequest:
+    """A request in which a payload of no bytes has no format either: it says nothing."""
+    for _, _, profile in profiles_of(request):
+        if not profile.original_payload:
+            profile.ClearField("original_payload_format")
+    return request

@@ -281,7 +281,7 @@ def test_half_a_queue_does_not_wait() -> None:
 
 
 def test_a_full_queue_refuses() -> None:
-    """What waits for a batch, and what came of one with its wire form, fills the queue; clients have to wait."""
+    """What waits for a batch, and what came of one with its wire form, fills the queue; clients wait."""
     bench = Bench(queue_size=150, min_size=50)
     bench.exporter.errors[1].append(UnavailableError("away"))
     bench.append(1, 2, 3, 4, 5)

@@ -19,6 +19,7 @@ from otelprof.exporter.debug import DebugExporterConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
 from otelprof.processor.memory_limiter import MemoryLimiterConfig
+from otelprof.processor.redact import RedactConfig, TextRule
 from otelprof.processor.sampling.config import SamplingConfig, SamplingRuleConfig
 from otelprof.receiver.otlp import OtlpReceiverConfig
 
@@ -36,13 +37,15 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (LinkageRuleConfig, "A rule of linkage", {"unlinked": "drop"}),
     (SamplingConfig, "sampling processor", {"rules": [{"action": "keep"}]}),
     (SamplingRuleConfig, "A rule of sampling", {"th": "8"}),
+    (RedactConfig, "redact processor", {}),
+    (TextRule, "A rule of redact", {}),
     (OtlpExporterConfig, "otlp exporter", {"endpoint": "far:4317"}),
     (DebugExporterConfig, "debug exporter", {}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),
 ]
 # What is documented in a section of its own.
-OWN_SECTION = (ClientTLS, ServerTLS, PipelineConfig, BatchConfig, RuleConfig, MatchConfig)
+OWN_SECTION = (ClientTLS, ServerTLS, PipelineConfig, BatchConfig, RuleConfig, MatchConfig, TextRule)
 each_section = pytest.mark.parametrize(
     ("model", "section", "required"), SECTIONS, ids=[one[0].__name__ for one in SECTIONS]
 )

@@ -26,6 +26,7 @@ def run(
 
     import structlog
 
+    from otelprof.cli.allocator import keep_freed_memory
     from otelprof.clock import SystemClock
     from otelprof.config.resolve import load_config
     from otelprof.pipeline import Service
@@ -34,6 +35,7 @@ def run(
     from otelprof.telemetry.process import observe_process
     from otelprof.telemetry.server import MetricsServer
 
+    keep_freed_memory()
     resolved = load_config(config, os.environ)
     configure_logging(resolved.telemetry.logs.level, resolved.telemetry.logs.encoding)
     logger = structlog.get_logger("otelprof")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otelprof._core import LINK_STATES, Profiles
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from otelprof._core import Linked
 
+FEWER = settings(max_examples=settings().max_examples // 2)
+"""For laws that take long to look at."""
 RECORDINGS = [path for path in recordings() if OWN in path.parents]
 TRACE, SPAN = b"T" * 16, b"S" * 8
 TRACE_TEXTS = [TRACE.hex(), TRACE.hex().upper(), "0123456789abcdef" * 2, "0" * 32]
@@ -116,6 +118,7 @@ def test_recorded_labels() -> None:
     assert {"linked", "recovered", "missing"} == set(states)
 
 
+@FEWER
 @given(st.one_of(labelled_requests(), requests()), NAMES)
 def test_twice(request: ExportProfilesServiceRequest, names: tuple[str, ...]) -> None:
     """Linking twice is linking once: the same bytes, and what was recovered is linked."""
@@ -131,6 +134,7 @@ def test_twice(request: ExportProfilesServiceRequest, names: tuple[str, ...]) ->
     assert merged == coverage_of(twice)
 
 
+@FEWER
 @given(st.one_of(labelled_requests(), requests()), NAMES)
 def test_totals(request: ExportProfilesServiceRequest, names: tuple[str, ...]) -> None:
     """Linking changes no total, and coverage adds up to the Samples and the values of the request."""
@@ -144,6 +148,7 @@ def test_totals(request: ExportProfilesServiceRequest, names: tuple[str, ...]) -
     assert all(row.sample_count for row in found.coverage)
 
 
+@FEWER
 @given(st.one_of(labelled_requests(), requests()))
 def test_looking(request: ExportProfilesServiceRequest) -> None:
     """Without names nothing changes, byte for byte."""
@@ -152,6 +157,7 @@ def test_looking(request: ExportProfilesServiceRequest) -> None:
     assert profiles.to_otlp() == profiles.link(()).profiles.to_otlp()
 
 
+@FEWER
 @given(labelled_requests(), st.randoms(use_true_random=False))
 def test_attribute_order(request: ExportProfilesServiceRequest, random: object) -> None:
     """The order of a Sample's attributes says nothing: it changes no Link and no count."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otelprof._core import Profiles, Redaction, RedactionRule
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     )
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+FEWER = settings(max_examples=settings().max_examples // 2)
+"""For laws that take long to look at."""
 RECORDINGS = [path for path in recordings() if OWN in path.parents]
 KEY = b"a key of 16 byte"
 SECRET = "s3cret"  # noqa: S105 - marks the texts that must go
@@ -144,6 +146,7 @@ def test_recording(path: Path) -> None:
     )
 
 
+@FEWER
 @given(requests(), RULES)
 def test_again(request: ExportProfilesServiceRequest, rules: list[PlainRedactionRule]) -> None:
     """The same request gives the same bytes; without rules only payloads go."""

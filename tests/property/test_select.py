@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otelprof._core import Policy, Profiles
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ANY = st.one_of(traced_requests(), requests())
 RECORDINGS = [path for path in recordings() if OWN in path.parents]
+FEWER = settings(max_examples=settings().max_examples // 2)
+"""For laws that take long to look at."""
 SPAN = b"spanspan"
 HALF = RANGE // 2
 
@@ -51,6 +53,7 @@ def test_policy(request: ExportProfilesServiceRequest, rules: list[PlainRule]) -
     assert_selected(Profiles.decode(request.SerializeToString()), rules)
 
 
+@FEWER
 @given(ANY, DEMOTING)
 def test_demoted_totals(request: ExportProfilesServiceRequest, rules: list[PlainRule]) -> None:
     """Demotion leaves the total for each Resource, sample type and resolved stack as it is, exactly."""
@@ -61,6 +64,7 @@ def test_demoted_totals(request: ExportProfilesServiceRequest, rules: list[Plain
     assert sorted(profiles.fold()) == sorted(after.fold())
 
 
+@FEWER
 @given(ANY, RULES)
 def test_again(request: ExportProfilesServiceRequest, rules: list[PlainRule]) -> None:
     """The same request under the same policy gives the same bytes, however it came."""
@@ -72,6 +76,7 @@ def test_again(request: ExportProfilesServiceRequest, rules: list[PlainRule]) ->
     assert bytes_once == Profiles.decode(first.to_otlp()).select(policy(rules)).profiles.to_otlp()
 
 
+@FEWER
 @given(ANY)
 def test_no_rules(request: ExportProfilesServiceRequest) -> None:
     """Without rules, or with such as keep everything, a request comes out with the same bytes."""
@@ -85,6 +90,7 @@ def test_no_rules(request: ExportProfilesServiceRequest) -> None:
     assert [profiles.sample_count, 0] == [row.kept for row in kept.decided]
 
 
+@FEWER
 @given(ANY, THRESHOLDS, THRESHOLDS, st.sampled_from(["drop", "demote"]))
 def test_consistent(request: ExportProfilesServiceRequest, first: int, second: int, otherwise: str) -> None:
     """What is kept at a probability is kept at every higher one."""
@@ -104,6 +110,7 @@ def test_consistent(request: ExportProfilesServiceRequest, first: int, second: i
         assert not fewer - more
 
 
+@FEWER
 @given(st.lists(traced_requests(), min_size=2, max_size=4), THRESHOLDS, st.sampled_from(BY[:4]))
 def test_one_fate(requests: list[ExportProfilesServiceRequest], threshold: int, by: str) -> None:
     """A trace is kept whole or not at all, in whichever request and Profile its Samples are."""
@@ -130,6 +137,7 @@ def traces(request: ExportProfilesServiceRequest) -> Counter[bytes]:
     )
 
 
+@FEWER
 @given(traced_requests(), st.sampled_from(["drop", "demote"]))
 def test_neighbours(request: ExportProfilesServiceRequest, other: str) -> None:
     """A rejected Profile is named in `rejections` for `policy`; its neighbours come out as without it."""

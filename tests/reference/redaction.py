@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
@@ -13,7 +15,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 
 from otelprof._core import Redaction, RedactionRule
-from tests.reference.tables import is_zero_attribute, profiles_of
+from tests.reference.tables import profiles_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,6 +71,15 @@ def redaction(rules: Sequence[PlainRedactionRule], key: bytes) -> Redaction:
     )
 
 
+def double_text(value: float) -> str:
+    """A double as Rust writes it: the shortest digits that mean it, never with an exponent."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return str(value)
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")
+
+
 def hashed(key: bytes, text: bytes) -> str:
     """The first 16 bytes of the HMAC-SHA256 of a text."""
     return hmac.digest(key, text, hashlib.sha256)[:HASH_BYTES].hex()
@@ -112,8 +123,8 @@ class Treatment:
         for mapping in dictionary.mapping_table[1:]:
             mapping.filename_strindex = self._reference("file_path", mapping.filename_strindex)
         gone = set()
-        for index, entry in enumerate(dictionary.attribute_table):  # the zero value says nothing
-            if not is_zero_attribute(entry) and not self._value(self._texts[entry.key_strindex], entry.value):
+        for index, entry in enumerate(dictionary.attribute_table):
+            if not self._value(self._texts[entry.key_strindex], entry.value):
                 gone.add(index)
         owners: list[Any] = [*dictionary.location_table, *dictionary.mapping_table]
         for resource_profiles in self._request.resource_profiles:
@@ -153,6 +164,8 @@ class Treatment:
             return self._values(key, value.array_value.values)
         if kind == "kvlist_value":
             return self._values(key, [pair.value for pair in value.kvlist_value.values])
+        if kind is None:
+            return True  # nothing is no text
         text = self._text_of(value, kind)
         made = self._text("attribute", key, text)
         if made is not None and made.encode() != text.decode(errors="replace").encode():
@@ -163,14 +176,14 @@ class Treatment:
         stays = [self._value(key, value) for value in values]
         return all(stays)
 
-    def _text_of(self, value: AnyValue, kind: str | None) -> bytes:
-        if kind is None:
-            return b""
+    def _text_of(self, value: AnyValue, kind: str) -> bytes:
         if kind == "string_value_strindex":
             return self._texts[value.string_value_strindex].encode()
         if kind == "bytes_value":
             return value.bytes_value
         plain = getattr(value, kind)
+        if kind == "double_value":
+            return double_text(plain).encode()
         return (str(plain).lower() if kind == "bool_value" else str(plain)).encode()
 
     def _text(self, role: str, key: str, raw: bytes) -> str | None:

@@ -409,15 +409,9 @@ impl<'a> RequestReader<'a> {
     }
 
     fn refuse(&mut self, fault: &Fault, service: Option<&[u8]>, place: Place, samples: usize) {
-        let known = self.rejections.iter().position(|r| r.fault.reason == fault.reason);
-        let index = known.unwrap_or_else(|| {
+        Rejection::count(&mut self.rejections, fault.reason, samples, || {
             let service = shown(service.unwrap_or(b"unknown_service"));
-            let fault = fault.reached_from(format_args!("{place} of {service}"));
-            self.rejections.push(Rejection { fault, profile_count: 0, sample_count: 0 });
-            self.rejections.len() - 1
+            fault.reached_from(format_args!("{place} of {service}"))
         });
-        let rejection = &mut self.rejections[index];
-        rejection.profile_count += 1;
-        rejection.sample_count += samples as u64;
     }
 }

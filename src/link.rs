@@ -115,18 +115,25 @@ impl Profiles {
         found.linked(if is_changed { Arc::new(made) } else { Arc::clone(self) })
     }
 
+    /// How a Sample stands by its Link alone.
     fn state(&self, row: usize) -> LinkState {
-        let link = self.samples.link[row] as usize;
-        if self.dictionary.links[link].is_linked() { LinkState::Linked } else { LinkState::Missing }
+        let Link { trace_id, span_id } = self.dictionary.links[self.samples.link[row] as usize];
+        match (trace_id != [0; 16], span_id != [0; 8]) {
+            (true, true) => LinkState::Linked,
+            (true, false) => LinkState::NoSpanId,
+            (false, true) => LinkState::NoTraceId,
+            (false, false) => LinkState::Missing,
+        }
     }
 
-    /// What attributes of these names say, by attribute index.
-    fn attribute_ids(&self, names: &[&str]) -> FxHashMap<u32, Id> {
+    /// What attributes of these names say, by attribute index, with the place of the name: the first one counts.
+    fn attribute_ids(&self, names: &[&str]) -> FxHashMap<u32, (usize, Id)> {
         let id = |(index, attribute): (usize, &Attribute)| {
             let key = self.string(attribute.key);
-            let name = names.iter().find(|name| name.as_bytes() == key)?;
-            let id = if name.contains("trace") { self.trace_id(attribute) } else { self.span_id(attribute) };
-            Some((index as u32, id.unwrap_or(Id::Malformed)))
+            let place = names.iter().position(|name| name.as_bytes() == key)?;
+            let is_trace = names[place].contains("trace");
+            let id = if is_trace { self.trace_id(attribute) } else { self.span_id(attribute) };
+            Some((index as u32, (place, id.unwrap_or(Id::Malformed))))
         };
         if names.is_empty() {
             return FxHashMap::default();
@@ -160,22 +167,28 @@ impl Profiles {
     }
 
     /// Append a Sample, with its Link recovered where it has none.
-    fn recover(&self, rewrite: &mut Rewrite<'_>, row: usize, ids: &FxHashMap<u32, Id>, found: &mut Found) -> LinkState {
+    fn recover(
+        &self,
+        rewrite: &mut Rewrite<'_>,
+        row: usize,
+        ids: &FxHashMap<u32, (usize, Id)>,
+        found_so_far: &mut Found,
+    ) -> LinkState {
         let attributes = self.samples.attributes.row(row);
-        let (mut trace_id, mut span_id, mut is_malformed) = (None, None, false);
-        for id in attributes.iter().filter_map(|index| ids.get(index)) {
-            match id {
-                Id::Trace(id) => trace_id = Some(*id),
-                Id::Span(id) => span_id = Some(*id),
-                Id::Malformed => is_malformed = true,
-            }
-        }
+        let mut found: Vec<(usize, Id)> = attributes.iter().filter_map(|index| ids.get(index).copied()).collect();
+        found.sort_unstable_by_key(|&(place, _)| place);
+        let trace_id = found.iter().find_map(|(_, id)| if let Id::Trace(id) = id { Some(*id) } else { None });
+        let span_id = found.iter().find_map(|(_, id)| if let Id::Span(id) = id { Some(*id) } else { None });
+        let is_malformed = found.iter().any(|&(_, id)| id == Id::Malformed);
         let own = self.dictionary.links[self.samples.link[row] as usize];
         let state = match (trace_id, span_id) {
             _ if own.is_linked() => {
-                let differs =
-                    trace_id.is_some_and(|id| id != own.trace_id) || span_id.is_some_and(|id| id != own.span_id);
-                found.conflict_count += u64::from(differs);
+                let differs = found.iter().any(|(_, id)| match id {
+                    Id::Trace(id) => *id != own.trace_id,
+                    Id::Span(id) => *id != own.span_id,
+                    Id::Malformed => false,
+                });
+                found_so_far.conflict_count += u64::from(differs);
                 LinkState::Linked
             }
             (Some(trace_id), Some(span_id)) => {
@@ -190,7 +203,7 @@ impl Profiles {
             _ if is_malformed => LinkState::Malformed,
             (Some(_), None) => LinkState::NoSpanId,
             (None, Some(_)) => LinkState::NoTraceId,
-            (None, None) => LinkState::Missing,
+            (None, None) => self.state(row),
         };
         rewrite.samples.extend_from(&self.samples, row..row + 1);
         state

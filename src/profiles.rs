@@ -206,6 +206,17 @@ impl Profiles {
     }
 }
 
+impl Profile {
+    /// Take `original_payload` and its format out; whether there was one.
+    pub fn drop_payload(&mut self) -> bool {
+        let has_payload = self.original_payload.len > 0;
+        if has_payload {
+            (self.original_payload, self.original_payload_format) = (Span::default(), Span::default());
+        }
+        has_payload
+    }
+}
+
 impl ResourceProfiles {
     /// The group without what is in it.
     #[must_use]

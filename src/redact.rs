@@ -124,8 +124,7 @@ impl Profiles {
 
 /// Take payload and removed attributes from a Profile.
 fn clear(profile: &mut Profile, removed: &[bool]) {
-    if profile.original_payload.len > 0 || profile.original_payload_format.len > 0 {
-        (profile.original_payload, profile.original_payload_format) = (Span::default(), Span::default());
+    if profile.drop_payload() {
         profile.source.span = None;
     }
     if removed.contains(&true) {

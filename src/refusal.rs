@@ -138,6 +138,19 @@ pub struct Rejection {
     pub sample_count: u64,
 }
 
+impl Rejection {
+    /// Add a refused Profile to those of its reason.
+    pub fn count(rejections: &mut Vec<Self>, reason: Reason, samples: usize, describe: impl FnOnce() -> Fault) {
+        let known = rejections.iter().position(|r| r.fault.reason == reason);
+        let index = known.unwrap_or_else(|| {
+            rejections.push(Self { fault: describe(), profile_count: 0, sample_count: 0 });
+            rejections.len() - 1
+        });
+        rejections[index].profile_count += 1;
+        rejections[index].sample_count += samples as u64;
+    }
+}
+
 /// What was set right without changing its meaning; a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::columns::Samples;
 use crate::dictionary::{Attribute, Dictionary, Link};
+use crate::limits::Limits;
 use crate::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles};
 use crate::refusal::{Rejection, Repairs};
 use crate::value::AnyValue;
@@ -75,7 +76,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// The index of an attribute with a text that is added.
-    pub fn text_attribute(&mut self, key: &str, text: &str) -> u32 {
+    fn text_attribute(&mut self, key: &str, text: &str) -> u32 {
         let (key, text) = (self.string(key), self.string(text));
         if let Some(&index) = self.attributes.get(&(key, text)) {
             return index;
@@ -88,8 +89,13 @@ impl<'a> Rewrite<'a> {
         index
     }
 
-    /// The attributes of an owner with one set: an attribute of the same key gives way.
-    pub fn with_attribute(&mut self, attributes: &[u32], added: u32) -> Vec<u32> {
+    /// The attributes of a Profile with one set: an attribute of the same key gives way. A Profile that has as many
+    /// as a reader takes by default stays as it is, since it would be refused further on.
+    pub fn marked(&mut self, attributes: &[u32], key: &str, text: &str) -> Vec<u32> {
+        if attributes.len() >= Limits::default().max_attributes {
+            return attributes.to_vec();
+        }
+        let added = self.text_attribute(key, text);
         let key = |index: u32| self.source_string(self.dictionary.attributes[index as usize].key);
         let added_key = key(added);
         let kept = attributes.iter().copied().filter(|&index| key(index) != added_key);

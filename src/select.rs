@@ -10,7 +10,7 @@ use crate::profile_id::{Derived, derived_id};
 use crate::profiles::{Profile, Profiles, ResourceProfiles};
 use crate::refusal::{Fault, Reason, Rejection, shown};
 use crate::rewrite::Rewrite;
-use crate::wire::Span;
+use crate::value::AnyValue;
 
 /// On a Profile that holds demoted Samples.
 const DEMOTED: &str = "otelprof.demoted";
@@ -82,7 +82,8 @@ impl Selector<'_> {
         if let Some(decision) = decisions.iter().find(|decision| decision.fate == Fate::Reject) {
             self.is_changed = true;
             self.decided[decision.rule].rejected += decisions.len() as u64;
-            rewrite.rejections.push(self.rejection(group, profile, decision.rule));
+            let describe = || self.fault(group, profile, decision.rule);
+            Rejection::count(&mut rewrite.rejections, Reason::Policy, decisions.len(), describe);
             return vec![];
         }
         self.count(&decisions);
@@ -145,29 +146,45 @@ impl Selector<'_> {
             return None;
         }
         // All Samples of a Profile have one shape: when one gets values, all do.
-        let fills = kept.iter().any(|&(_, threshold)| threshold > 0);
+        let before = self.threshold_before(profile);
+        let fills = kept.iter().any(|&(_, threshold)| threshold > before);
         let mut rounding = Rounding::seeded(profile.profile_id);
         let start = rewrite.samples.len();
         for (row, threshold) in kept {
             let ones =
                 if fills && samples.values.range(row).is_empty() { samples.timestamps.range(row).len() } else { 0 };
             let values = samples.values.row(row).iter().copied().chain(std::iter::repeat_n(1, ones));
-            let values = values.map(|value| rounding.scaled(value, threshold));
+            let values = values.map(|value| rounding.scaled(value, before, threshold));
             rewrite.samples.push_from(samples, row, values);
         }
         let mut attributes = profile.attributes.clone();
         if !thresholds.is_empty() {
-            let text = thresholds.iter().map(|&t| threshold_text(t)).collect::<Vec<_>>().join(",");
-            let added = rewrite.text_attribute(THRESHOLD, &text);
-            attributes = rewrite.with_attribute(&attributes, added);
+            // Nothing below an earlier hop's threshold came here.
+            let mut effective: Vec<u64> = thresholds.iter().map(|&threshold| threshold.max(before)).collect();
+            effective.dedup();
+            let text = effective.into_iter().map(threshold_text).collect::<Vec<_>>().join(",");
+            attributes = rewrite.marked(&attributes, THRESHOLD, &text);
         }
         Some(Profile { rows: start..rewrite.samples.len(), attributes, ..without_source(profile) })
     }
 
-    /// The threshold by whose adjusted count a kept Sample is scaled; 0 leaves it as it is.
+    /// The threshold by whose adjusted count a kept Sample is scaled; no more than `before` leaves it as it is.
     fn scale(&self, decision: Decision) -> u64 {
         let sampling = self.policy.rules.get(decision.rule).and_then(Rule::sampling);
         sampling.filter(|sampling| !sampling.demotes).map_or(0, |sampling| sampling.threshold)
+    }
+
+    /// The threshold by which an earlier hop judged a Profile's Samples; 0 when none did, or not one alone.
+    fn threshold_before(&self, profile: &Profile) -> u64 {
+        let source = self.source;
+        let attribute = |&index: &u32| &source.dictionary.attributes[index as usize];
+        let mut own = profile.attributes.iter().map(attribute);
+        let recorded = own.find(|attribute| source.string(attribute.key) == THRESHOLD.as_bytes());
+        match recorded.map(|attribute| &attribute.value) {
+            Some(AnyValue::String(span)) => threshold_of(span.of(&source.body)).unwrap_or(0),
+            Some(AnyValue::StringIndex(index)) => threshold_of(source.string(*index)).unwrap_or(0),
+            _ => 0,
+        }
     }
 
     /// The sibling Profile with the demoted Samples, those of one {stack, attributes} as one; `None` when there are
@@ -204,20 +221,19 @@ impl Selector<'_> {
             values.items.push(total);
             rewrite.samples.end_row(stack, 0);
         }
-        let added = rewrite.text_attribute(DEMOTED, "true");
+        let attributes = rewrite.marked(&profile.attributes, DEMOTED, "true");
         Some(Profile {
             rows: start..rewrite.samples.len(),
             profile_id: derived_id(profile.profile_id, Derived::Demoted),
-            attributes: rewrite.with_attribute(&profile.attributes, added),
+            attributes,
             ..without_source(profile)
         })
     }
 
-    fn rejection(&self, group: &ResourceProfiles, profile: &Profile, rule: usize) -> Rejection {
+    fn fault(&self, group: &ResourceProfiles, profile: &Profile, rule: usize) -> Fault {
         let (service, name) = (shown(self.source.service(group)), shown(self.source.sample_type(profile).0));
         let message = format!("a {name} Profile of {service} holds Samples that rule {} rejects", rule + 1);
-        let fault = Fault::new(Reason::Policy, message);
-        Rejection { fault, profile_count: 1, sample_count: profile.rows.len() as u64 }
+        Fault::new(Reason::Policy, message)
     }
 }
 
@@ -225,7 +241,7 @@ impl Selector<'_> {
 fn without_source(profile: &Profile) -> Profile {
     let mut changed = profile.clone();
     changed.source.span = None;
-    (changed.original_payload, changed.original_payload_format) = (Span::default(), Span::default());
+    changed.drop_payload();
     changed
 }
 
@@ -236,13 +252,25 @@ fn threshold_text(threshold: u64) -> String {
     if trimmed.is_empty() { "0".to_owned() } else { trimmed.to_owned() }
 }
 
+/// The threshold that a text says: 1 to 14 hexadecimal digits, those at the end that are missing being zeros.
+fn threshold_of(text: &[u8]) -> Option<u64> {
+    if !(1..=14).contains(&text.len()) {
+        return None;
+    }
+    let digit = |number: u64, &byte: &u8| Some(number << 4 | u64::from(char::from(byte).to_digit(16)?));
+    let number = text.iter().try_fold(0, digit)?;
+    Some(number << (4 * (14 - text.len())))
+}
+
 /// Values scaled by an adjusted count 2^56 / (2^56 - T), rounded up or down by chance so that the expectation is
 /// exact; the chance is the Profile's own, so that a retry makes the same bytes.
 struct Rounding(u64);
 
 impl Rounding {
     fn seeded(profile_id: [u8; 16]) -> Self {
-        Self(u128::from_be_bytes(profile_id) as u64 ^ (u128::from_be_bytes(profile_id) >> 64) as u64)
+        let id = u128::from_be_bytes(profile_id);
+        // Both halves count, and equal ones do not cancel out.
+        Self((id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ (id >> 64) as u64)
     }
 
     /// The next random number (splitmix64, Steele, Lea and Flood 2014).
@@ -254,12 +282,14 @@ impl Rounding {
         z ^ (z >> 31)
     }
 
-    fn scaled(&mut self, value: i64, threshold: u64) -> i64 {
-        if threshold == 0 {
+    /// A value of which an earlier hop kept what is at or above `before`, and this one what is at or above
+    /// `threshold`.
+    fn scaled(&mut self, value: i64, before: u64, threshold: u64) -> i64 {
+        if threshold <= before {
             return value;
         }
         let kept = u128::from(RANDOMNESS_END - threshold);
-        let scaled = u128::from(value.unsigned_abs()) * u128::from(RANDOMNESS_END);
+        let scaled = u128::from(value.unsigned_abs()) * u128::from(RANDOMNESS_END - before);
         let (whole, rest) = (scaled / kept, scaled % kept);
         let rounds_up = u128::from(self.next() >> 8) * kept < rest * u128::from(RANDOMNESS_END);
         let magnitude = i64::try_from(whole + u128::from(rounds_up)).unwrap_or(i64::MAX);

@@ -11,6 +11,7 @@ use crate::profiles::{Profile, Profiles, ResourceProfiles};
 use crate::refusal::{Fault, Reason, Rejection, shown};
 use crate::rewrite::Rewrite;
 use crate::value::AnyValue;
+use crate::wire::Span;
 
 /// On a Profile that holds demoted Samples.
 const DEMOTED: &str = "otelprof.demoted";
@@ -225,6 +226,7 @@ impl Selector<'_> {
         Some(Profile {
             rows: start..rewrite.samples.len(),
             profile_id: derived_id(profile.profile_id, Derived::Demoted),
+            original_payload_format: Span::default(),
             attributes,
             ..without_source(profile)
         })

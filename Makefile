@@ -59,7 +59,10 @@ format: $(VENV)/.dev ## rewrite the sources in the house style
 
 bench: $(VENV)/.dev ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/core.py
+	$(BIN)/python benchmarks/merge.py
+	$(BIN)/python benchmarks/policy.py
 	$(BIN)/python benchmarks/hop.py
+	$(BIN)/python benchmarks/hop.py --batch --sizes medium
 
 soak: $(VENV)/.dev ## the property tests at length
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout 7200 tests/property

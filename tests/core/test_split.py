@@ -24,7 +24,7 @@ def test_merged(paths: list[Path]) -> None:
     """A merge splits into a half, a quarter, an eighth of its size without loss, and without waste.
 
     Greedy splitting needs no more than twice as many pieces as would hold it if no symbol had to be repeated,
-    and one more for each Profile. A Sample that is too large by itself takes a piece of its own, and ends another.
+    and one more for each Profile. A Sample that is too large takes a piece of its own, and ends another.
     """
     whole = Merger().merge(decoded(paths))
     whole_size = len(whole.to_otlp())

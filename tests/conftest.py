@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "ci",
+    derandomize=True,  # new examples are for the soak, not for somebody else's change
     max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -21,6 +22,7 @@ settings.register_profile(
 settings.register_profile(
     "soak",
     settings.get_profile("ci"),
+    derandomize=False,
     max_examples=20_000,
     phases=[*settings.get_profile("ci").phases, Phase.shrink],
 )

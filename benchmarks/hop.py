@@ -155,7 +155,8 @@ def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
 @contextlib.contextmanager
 def running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A process that is stopped in the end."""
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)  # noqa: S603 - our own, or the peer
     try:
         yield process
     finally:

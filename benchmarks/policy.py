@@ -18,27 +18,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from core import ORPHAN
 from recorded import bodies, machine
 
 from otelprof._core import Policy, Profiles, Redaction, RedactionRule, Rule
+from otelprof.processor.linkage import DEFAULT_RECOVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SIZES: Final = ("small", "medium")
-# A second occurrence of `dictionary` whose `string_table` holds "x": nothing refers to it.
-ORPHAN: Final = b"\x12\x03\x2a\x01x"
 TARGET_PERCENT: Final = 40
-NAMES: Final = (
-    "trace_id",
-    "span_id",
-    "trace.id",
-    "span.id",
-    "process.context.label.trace_id",
-    "process.context.label.span_id",
-    "process.context.label.span id",
-    "span id",
-)
 POLICY: Final = Policy(
     [
         Rule("keep", resource=[("service.name", ["checkout"])]),
@@ -61,7 +51,7 @@ def plain(body: bytes) -> None:
 
 def linked(body: bytes) -> None:
     """With links recovered."""
-    Profiles.decode(body).link(NAMES).profiles.to_otlp()
+    Profiles.decode(body).link(DEFAULT_RECOVER).profiles.to_otlp()
 
 
 def selected(body: bytes) -> None:
@@ -76,7 +66,7 @@ def redacted(body: bytes) -> None:
 
 def full(body: bytes) -> None:
     """With all of it."""
-    linked_profiles = Profiles.decode(body).link(NAMES).profiles
+    linked_profiles = Profiles.decode(body).link(DEFAULT_RECOVER).profiles
     linked_profiles.select(POLICY).profiles.redact(REDACTION).profiles.to_otlp()
 
 

@@ -3,9 +3,11 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::Profiles;
+use super::{Profiles, work};
+use crate::link;
 use crate::policy;
 use crate::redact;
+use crate::select;
 
 /// What a request's Samples know of their spans, for one service, sample type and state.
 #[pyclass(frozen, get_all, module = "otelprof._core")]
@@ -159,4 +161,39 @@ pub(super) struct Redacted {
     pub(super) profiles: Py<Profiles>,
     pub(super) changed: Vec<u64>,
     pub(super) payloads_dropped: u64,
+}
+
+#[pymethods]
+impl Profiles {
+    fn link(&self, py: Python<'_>, names: Vec<String>) -> PyResult<Linked> {
+        let inner = &self.inner;
+        let found = work(py, move || inner.link(&names.iter().map(String::as_str).collect::<Vec<_>>()))?;
+        let coverage = found.coverage.into_iter().map(|row| {
+            let link::Coverage { service, sample_type, state, sample_count, value } = row;
+            Py::new(py, LinkCoverage { service, sample_type, state: state.label(), sample_count, value })
+        });
+        Ok(Linked {
+            coverage: coverage.collect::<PyResult<_>>()?,
+            profiles: Py::new(py, Self::new(found.profiles))?,
+            conflict_count: found.conflict_count,
+        })
+    }
+
+    fn select(&self, py: Python<'_>, policy: &Policy) -> PyResult<Selected> {
+        let selected = work(py, || self.inner.select(&policy.0))?;
+        let decided = selected.decided.into_iter().map(|decided| {
+            let select::Decided { kept, dropped, demoted, rejected } = decided;
+            Py::new(py, Decided { kept, dropped, demoted, rejected })
+        });
+        Ok(Selected {
+            decided: decided.collect::<PyResult<_>>()?,
+            profiles: Py::new(py, Self::new(selected.profiles))?,
+            payloads_dropped: selected.payloads_dropped,
+        })
+    }
+
+    fn redact(&self, py: Python<'_>, redaction: &Redaction) -> PyResult<Redacted> {
+        let redact::Redacted { profiles, changed, payloads_dropped } = work(py, || self.inner.redact(&redaction.0))?;
+        Ok(Redacted { profiles: Py::new(py, Self::new(profiles))?, changed, payloads_dropped })
+    }
 }

@@ -211,7 +211,7 @@ def test_a_request_larger_than_the_queue_is_permanent(sink: Sink, tmp_path: Path
 
 def test_a_bug_is_not_shown_to_the_client(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that nobody expected is INTERNAL, without its text, and counted."""
-    monkeypatch.setattr("otelprof.receiver.otlp_grpc.Profiles", None)
+    monkeypatch.setattr("otelprof.receiver.otlp_intake.Profiles", None)
     answer = service.export(request().SerializeToString())
     assert Answer(grpc.StatusCode.INTERNAL, "internal error") == answer
     assert 1 == service.metrics.value(metrics.RECEIVER_REQUESTS, receiver="otlp", outcome="bug")

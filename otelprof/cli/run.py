@@ -2,14 +2,21 @@
 
 # ruff: noqa: PLC0415 - what is not needed for `--help` is imported where it is used
 
+from __future__ import annotations
+
 import os
 import signal
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from queue import SimpleQueue
 from threading import Thread
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from otelprof.telemetry.logging import Level
 
 
 def run(
@@ -20,6 +27,8 @@ def run(
     At SIGTERM or Ctrl-C it takes nothing more, and delivers what it has for up to service.drain_timeout.
 
     A second signal stops it at once: the exit code is then 128 and the signal's number, 0 otherwise.
+
+    SIGUSR1 has it log at debug level from then on, SIGUSR2 at the configured level again.
     """
     # gRPC would write a line of its own for each bad request; who sent it is told, and it is counted.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -33,6 +42,7 @@ def run(
     from otelprof.telemetry.logging import configure_logging
     from otelprof.telemetry.metrics import Metrics
     from otelprof.telemetry.process import observe_process
+    from otelprof.telemetry.self_profile import SelfProfile
     from otelprof.telemetry.server import MetricsServer
 
     keep_freed_memory()
@@ -43,11 +53,13 @@ def run(
         logger.warning("the configuration is probably mistaken", problem=str(warning))
     clock, metrics = SystemClock(), Metrics()
     observe_process(metrics, clock)
-    signals = Signals()
+    signals = Signals(_log_levels(resolved.telemetry.logs.level))
     service = Service(resolved, metrics, clock)
+    self_profile = SelfProfile(resolved.telemetry.profiles.pyroscope.agent_options())
     endpoint = resolved.telemetry.metrics.endpoint
     server = None if endpoint is None else MetricsServer(endpoint.host, endpoint.port, metrics)
     try:
+        self_profile.start()
         if server is not None:
             server.start()
             logger.info("metrics are served", url=f"http://{endpoint}/metrics")
@@ -64,31 +76,64 @@ def run(
         service.stop()
         if server is not None:
             server.shutdown()
+        self_profile.shutdown()
     logger.info("otelprof has stopped")
 
 
 class Signals:
-    """Takes SIGTERM and SIGINT from now on: the first is handed out, the second ends the process.
+    """Takes signals from now on: the first SIGTERM or SIGINT is handed out, the second ends the process.
 
     A thread reads them from a pipe. Python's own handlers run on the main thread only, and it may sleep
     through its signal while it waits on a lock.
+
+    Args:
+        actions: what else is done on that thread, by signal, any number of times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Mapping[signal.Signals, Callable[[], None]]) -> None:
         self._first: SimpleQueue[int] = SimpleQueue()
+        self._actions = actions
         self._numbers, written = os.pipe()
         os.set_blocking(written, False)
         signal.set_wakeup_fd(written)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, *actions):
             signal.signal(number, lambda _number, _frame: None)
         Thread(target=self._read, name="otelprof-signals", daemon=True).start()
 
     def wait(self) -> str:
-        """The name of the first signal, when it comes."""
+        """The name of the first signal that stops, when it comes."""
         return signal.Signals(self._first.get()).name
 
     def _read(self) -> None:
-        self._first.put(os.read(self._numbers, 1)[0])
-        (second,) = os.read(self._numbers, 1)
+        self._first.put(self._next_stop())
+        second = self._next_stop()
         os.write(2, b"otelprof was stopped by a second signal; what was not delivered is lost\n")
         os._exit(128 + second)
+
+    def _next_stop(self) -> int:
+        """The next signal that stops; what is to be done at others is done meanwhile."""
+        while True:
+            number = signal.Signals(os.read(self._numbers, 1)[0])
+            action = self._actions.get(number)
+            if action is None:
+                return number
+            action()
+
+
+def _log_levels(configured: Level) -> dict[signal.Signals, Callable[[], None]]:
+    """What changes the level of the logs, by signal."""
+    import structlog
+
+    from otelprof.telemetry.logging import set_level
+
+    logger = structlog.get_logger("otelprof")
+
+    def more() -> None:
+        set_level("debug")
+        logger.info("log level is debug; SIGUSR2 goes back", configured=configured)
+
+    def as_configured() -> None:
+        logger.info("log level is as configured again", configured=configured)
+        set_level(configured)
+
+    return {signal.SIGUSR1: more, signal.SIGUSR2: as_configured}

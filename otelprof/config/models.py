@@ -1,11 +1,14 @@
 """The `service` section: which pipelines run, and how otelprof speaks of itself."""
 
-from typing import Annotated, Final, Literal, LiteralString, Self
+import math
+from typing import Annotated, Any, Final, Literal, LiteralString, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
     Field,
     PlainValidator,
+    SecretStr,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -16,6 +19,7 @@ from otelprof.config.endpoint import Endpoint
 from otelprof.config.section import Section
 from otelprof.config.units import Duration
 from otelprof.model import ComponentId
+from otelprof.telemetry.self_profile import missing_agent
 
 UNDEFINED_REFERENCE: Final = "undefined_reference"
 
@@ -109,11 +113,74 @@ class MetricsConfig(Section):
         return self
 
 
+class PyroscopeConfig(Section):
+    """How otelprof profiles itself: the options of Pyroscope's agent for Python, under its names.
+
+    Attributes:
+        server_address: of a Pyroscope server, as http://localhost:4040; empty profiles nothing.
+        application_name: what the profiles are called there; not empty.
+        basic_auth_username: of Grafana Cloud, the number of the instance.
+        basic_auth_password: of Grafana Cloud, a token.
+        tenant_id: sent as X-Scope-OrgID; empty sends none.
+        tags: labels of every profile.
+        sample_rate: stacks a second, 1 to 1000.
+        upload_interval: seconds between two pushes, whole ones, 1 s to 1 h.
+        oncpu: only threads that run, not those that wait.
+        gil_only: only threads that hold the interpreter's lock; the core works without it.
+        mem_enabled: profile the memory that Python allocates, too.
+    """
+
+    server_address: str = ""
+    application_name: str = Field(default="otelprof", min_length=1)
+    basic_auth_username: str = ""
+    basic_auth_password: SecretStr = SecretStr("")
+    tenant_id: str = ""
+    tags: dict[str, str] = Field(default={})
+    sample_rate: int = Field(default=100, ge=1, le=1000)
+    upload_interval: Duration = Field(default=10.0, ge=1, le=3600)
+    oncpu: bool = True
+    gil_only: bool = False
+    mem_enabled: bool = False
+
+    @field_validator("server_address")
+    @classmethod
+    def _is_a_url(cls, address: str) -> str:
+        url = urlsplit(address)
+        if address and (url.scheme not in {"http", "https"} or not url.hostname):
+            message = "must be a URL, as http://localhost:4040; empty profiles nothing"
+            raise ValueError(message)
+        if url.username is not None or url.password is not None:
+            message = "must not hold credentials: write basic_auth_username and basic_auth_password"
+            raise ValueError(message)
+        return address
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.server_address and (missing := missing_agent()):
+            raise ValueError(missing)
+        return self
+
+    def agent_options(self) -> dict[str, Any]:
+        """What the agent is started with, its password in the clear."""
+        options = self.model_dump()
+        return options | {
+            "basic_auth_password": self.basic_auth_password.get_secret_value(),
+            "upload_interval": math.ceil(self.upload_interval),
+        }
+
+
+class ProfilesConfig(Section):
+    """Where the profiles of otelprof itself go."""
+
+    pyroscope: PyroscopeConfig = PyroscopeConfig()
+
+
 class TelemetryConfig(Section):
     """How otelprof speaks of itself."""
 
     logs: LogsConfig = LogsConfig()
     metrics: MetricsConfig = MetricsConfig()
+    profiles: ProfilesConfig = ProfilesConfig()
 
 
 class ServiceConfig(Section):

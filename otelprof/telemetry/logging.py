@@ -15,7 +15,9 @@ import structlog
 if TYPE_CHECKING:
     from otelprof.model import ComponentId
 
-_LEVELS: Final = {
+Level = Literal["debug", "info", "warn", "error"]
+
+_LEVELS: Final[dict[Level, int]] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warn": logging.WARNING,
@@ -30,9 +32,7 @@ _ENRICH: Final[list[structlog.typing.Processor]] = [
 ]
 
 
-def configure_logging(
-    level: Literal["debug", "info", "warn", "error"], encoding: Literal["console", "json"]
-) -> None:
+def configure_logging(level: Level, encoding: Literal["console", "json"]) -> None:
     """Send every log of this process to stderr, from now on.
 
     Args:
@@ -47,7 +47,8 @@ def configure_logging(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_render(encoding)],
         )
     )
-    logging.basicConfig(level=_LEVELS[level], handlers=[handler], force=True)
+    logging.basicConfig(handlers=[handler], force=True)
+    set_level(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -58,6 +59,20 @@ def configure_logging(
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def set_level(level: Level) -> None:
+    """Write what is at least so severe, from now on and from every thread.
+
+    Libraries never write below `info`: what they say when debugged may hold headers, and with them secrets.
+    """
+    logging.getLogger("otelprof").setLevel(_LEVELS[level])
+    logging.root.setLevel(max(_LEVELS[level], logging.INFO))
+
+
+def is_debugging() -> bool:
+    """Whether `debug` is the level now: whoever set it wants to see everything."""
+    return logging.getLogger("otelprof").isEnabledFor(logging.DEBUG)
 
 
 def logger_for(component_id: ComponentId, kind: str) -> structlog.stdlib.BoundLogger:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from otelprof.telemetry.logging import is_debugging
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -15,6 +17,8 @@ PERIOD_SECS: Final = 10.0
 
 class Throttle:
     """Lets one event of a kind through in a period, and counts the others. Safe to use from any thread.
+
+    While logs are written at debug level it lets all of them through.
 
     Args:
         clock: what the period is measured with.
@@ -35,7 +39,7 @@ class Throttle:
         now = self._clock.monotonic()
         with self._lock:
             last, held_back = self._seen.get(kind, (None, 0))
-            if last is not None and now - last < self._period_secs:
+            if last is not None and now - last < self._period_secs and not is_debugging():
                 self._seen[kind] = (last, held_back + 1)
                 return None
             self._seen[kind] = (now, 0)

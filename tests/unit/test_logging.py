@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from otelprof.model import ComponentId
-from otelprof.telemetry.logging import configure_logging, logger_for
+from otelprof.telemetry.logging import configure_logging, is_debugging, logger_for, set_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ def _undo() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     logging.basicConfig(level=level, handlers=[], force=True)
+    logging.getLogger("otelprof").setLevel(logging.NOTSET)
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +83,38 @@ def test_level(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert "quiet" not in written
     assert "loud" in written
+
+
+def test_level_at_run_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """A level that is set later holds for loggers that were made before."""
+    configure_logging("error", "console")
+    logger = logger_for(ComponentId("otlp"), "receiver")
+    heard = []
+    for level in ("debug", "warn", "info"):
+        set_level(level)
+        for severity in ("debug", "info", "warning"):
+            getattr(logger, severity)(f"{severity} at {level}")
+        heard.append((level, is_debugging()))
+    written = capsys.readouterr().err
+
+    assert heard == [("debug", True), ("warn", False), ("info", False)]
+    assert [line.partition("] ")[2].split("  ")[0].strip() for line in written.splitlines()] == [
+        "debug at debug",
+        "info at debug",
+        "warning at debug",
+        "warning at warn",
+        "info at info",
+        "warning at info",
+    ]
+
+
+def test_libraries_are_not_debugged(capsys: pytest.CaptureFixture[str]) -> None:
+    """At debug level a library writes from `info` on: what it says below may hold headers."""
+    configure_logging("debug", "json")
+    logging.getLogger("hpack.hpack").debug("Decoded (authorization, hunter2)")
+    logging.getLogger("hpack.hpack").info("connected")
+
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["connected"]
 
 
 def test_no_local_variables(capsys: pytest.CaptureFixture[str]) -> None:

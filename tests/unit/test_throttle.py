@@ -18,6 +18,17 @@ def test_one_event_of_a_kind_passes_in_a_period() -> None:
     assert [2, None, 0] == [throttle.passed(kind) for kind in ("a", "a", "b")]
 
 
+def test_nothing_is_held_back_while_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who logs at debug level sees every event, then again one in a period with the number of the others."""
+    clock = SimulatedClock()
+    throttle = Throttle(clock, period_secs=10.0)
+    assert [0, None] == [throttle.passed("a") for _ in range(2)]
+    with monkeypatch.context() as debugging:
+        debugging.setattr("otelprof.telemetry.throttle.is_debugging", lambda: True)
+        assert [1, 0, 0] == [throttle.passed("a") for _ in range(3)]
+    assert [None] == [throttle.passed("a")]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

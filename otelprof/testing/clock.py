@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import threading
 
+__all__ = ("EPOCH_SECS", "SimulatedClock")
+
 EPOCH_SECS: Final = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 

@@ -6,8 +6,8 @@
             config = MyConfig(endpoint=my_backend.endpoint)
             return Subject(factory, config, delivered=lambda: len(my_backend.requests))
 
-Needs pytest; `pytest.register_assert_rewrite("otelprof.testing.contract")` in a conftest shows the values of
-an assert that fails.
+Needs pytest (`pip install 'otelprof[testing]'`), and nothing of pytest's configuration. In a conftest,
+`pytest.register_assert_rewrite("otelprof.testing.contract")` shows the values of an assert that fails.
 """
 
 from __future__ import annotations
@@ -35,12 +35,15 @@ from otelprof.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from otelprof.clock import Clock
     from otelprof.component import ComponentConfig, Exporter, ExporterFactory
 
-THREADS: Final = 4
-EXPORTS: Final = 3
+__all__ = ("ExporterContract", "Subject", "component_settings", "small_profiles")
+
+_THREADS: Final = 4
+_EXPORTS: Final = 3
 # What closes in the background, as a gRPC channel's socket, is given so long.
-SETTLE_SECS: Final = 3.0
+_SETTLE_SECS: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,19 @@ class Subject:
 
     def create(self) -> Exporter:
         """A new exporter."""
-        logger = structlog.get_logger("otelprof.testing")
-        settings = ComponentSettings(ComponentId("contract"), Kind.EXPORTER, logger, Metrics(), SystemClock())
-        return self.factory.create(self.config, settings)
+        return self.factory.create(self.config, component_settings())
+
+
+def component_settings(clock: Clock | None = None) -> ComponentSettings:
+    """What an exporter is given beside its configuration; its id is `contract`.
+
+    Args:
+        clock: a `SimulatedClock`, say; the machine's own when None.
+    """
+    logger = structlog.get_logger("otelprof.testing")
+    return ComponentSettings(
+        ComponentId("contract"), Kind.EXPORTER, logger, Metrics(), clock or SystemClock()
+    )
 
 
 def small_profiles() -> Profiles:
@@ -138,7 +151,7 @@ class ExporterContract:
         _export_once(subject)  # the backend's own threads and sockets are there from now on
         before = _holdings()
         _export_once(subject)
-        deadline = time.monotonic() + SETTLE_SECS
+        deadline = time.monotonic() + _SETTLE_SECS
         while _holdings() - before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert set() == _holdings() - before
@@ -153,9 +166,9 @@ class ExporterContract:
         """Several threads export at once, and nothing is lost."""
         before = subject.delivered()
         profiles = small_profiles()
-        with ThreadPoolExecutor(THREADS) as threads:
-            list(threads.map(lambda _: exporter.export(profiles), range(THREADS * EXPORTS)))
-        assert before + THREADS * EXPORTS == subject.delivered()
+        with ThreadPoolExecutor(_THREADS) as threads:
+            list(threads.map(lambda _: exporter.export(profiles), range(_THREADS * _EXPORTS)))
+        assert before + _THREADS * _EXPORTS == subject.delivered()
 
     def test_profiles_are_not_changed(self, exporter: Exporter) -> None:
         """The handle is shared with other exporters: after `export` it says what it said before."""

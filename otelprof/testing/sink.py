@@ -29,8 +29,10 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 if TYPE_CHECKING:
     from types import TracebackType
 
-EXPORT: Final = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
-WAIT_SECS: Final = 5.0
+__all__ = ("Sink", "SinkAnswer", "SinkRequest")
+
+_EXPORT: Final = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
+_WAIT_SECS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Sink:
         with self._changed:
             self._default = answer
 
-    def wait_for(self, count: int, timeout_secs: float = WAIT_SECS) -> list[SinkRequest]:
+    def wait_for(self, count: int, timeout_secs: float = _WAIT_SECS) -> list[SinkRequest]:
         """Return all requests, when there are so many.
 
         Raises:
@@ -181,7 +183,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in i
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        return self._method if handler_call_details.method == EXPORT else None
+        return self._method if handler_call_details.method == _EXPORT else None
 
 
 def _status(answer: SinkAnswer) -> Status:

@@ -39,6 +39,7 @@ lint: $(VENV)/.dev ## formatting, style, import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	cargo fmt --check
 	cargo clippy --quiet --all-targets --features python -- -D warnings
 

@@ -43,7 +43,8 @@ class Health(NamedTuple):
 def health(  # noqa: PLR0913 - the options of the command
     *,
     endpoint: Annotated[
-        str, typer.Option(help="Of the OTLP/gRPC receiver, as host:port.")
+        str,
+        typer.Option(help="Of the OTLP/gRPC receiver, as host:port.", envvar="OTELPROF_HEALTH_ENDPOINT"),
     ] = "127.0.0.1:4317",
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds until there is no answer.")] = 3.0,
     ca_file: Annotated[

@@ -14,7 +14,8 @@ from otelprof.config.resolve import load_config
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDERS: Final = ("docs", "tests", "benchmarks", "examples", "config")
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(page for one in FOLDERS for page in (ROOT / one).rglob("*.md"))])
-CONFIGURATIONS: Final = sorted((ROOT / "config").glob("*.yaml"))
+COLLECTORS: Final = sorted((ROOT / "config").glob("*.collector.yaml"))
+CONFIGURATIONS: Final = sorted({*(ROOT / "config").glob("*.yaml")} - {*COLLECTORS})
 
 # Code is no prose: a link in it is not followed.
 _CODE: Final = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -90,6 +91,15 @@ def test_the_readmes_configuration_runs(tmp_path: Path) -> None:
 def test_configurations_run(path: Path) -> None:
     """What is in config/ is good as it is, with no variable set, and without a warning."""
     assert () == load_config(path, {}).warnings
+
+
+def test_a_collectors_side_has_ours() -> None:
+    """What is for the Collector names the component types that it has, and stands beside a file of ours."""
+    assert ["gateway.collector.yaml"] == [path.name for path in COLLECTORS]
+    for path in COLLECTORS:
+        example = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert is_the_collectors(example)
+        assert path.with_name(path.name.replace(".collector", "")) in CONFIGURATIONS
 
 
 def test_the_readmes_verbs_are_the_makefiles() -> None:

@@ -153,6 +153,48 @@ class Profiles:
             RequestTooLargeError: the inflated body, a table, or the number of samples is over its limit.
         """
 
+    @staticmethod
+    def from_pprof(
+        body: bytes, limits: Limits | None = None, *, resource: Sequence[tuple[str, str]] = ()
+    ) -> Profiles:
+        """Read a pprof: one Profile for each of its sample types, with the same Samples in the same order.
+
+        What pprof has and OTLP has not becomes attributes (`docs/reference/pprof.md`). Ids in labels stay
+        attributes, which `link` makes Links of.
+
+        Args:
+            body: plain or compressed with gzip or zstd; which one is seen by its magic number.
+            limits: what the pprof may hold; exceeding any of them refuses it whole.
+            resource: the attributes of the Resource, which pprof has no place for.
+
+        Raises:
+            InvalidRequestError: not a pprof, or one that contradicts itself; says where and how.
+            UnsupportedEncodingError: compressed with something else.
+            RequestTooLargeError: something is over its limit.
+        """
+
+    @staticmethod
+    def from_folded(
+        text: bytes,
+        limits: Limits | None = None,
+        *,
+        sample_type: tuple[str, str] = ("samples", "count"),
+        resource: Sequence[tuple[str, str]] = (),
+    ) -> Profiles:
+        """Read folded stacks, a line `root;...;leaf value` for each: one Profile, one Sample a line.
+
+        Args:
+            text: UTF-8, plain or compressed as for `from_pprof`; blank lines are stepped over.
+            limits: what the text may hold.
+            sample_type: name and unit of the values.
+            resource: the attributes of the Resource.
+
+        Raises:
+            InvalidRequestError: a line is none; says which and why.
+            UnsupportedEncodingError: compressed with something else.
+            RequestTooLargeError: something is over its limit.
+        """
+
     def to_otlp(self) -> bytes:
         """The request on the wire: only referenced dictionary entries, by the profiling SIG's rules.
 

@@ -6,6 +6,7 @@ mod fold;
 mod limits;
 mod merge;
 mod policy;
+mod pprof;
 mod profiles;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +32,9 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Malformed { .. } | Error::Corrupt { .. } => InvalidRequestError::new_err(message),
+            Error::Malformed { .. } | Error::Invalid { .. } | Error::Corrupt { .. } => {
+                InvalidRequestError::new_err(message)
+            }
             Error::UnsupportedCompression(_) => UnsupportedEncodingError::new_err(message),
             Error::BodyTooLarge { .. } | Error::TooMany { .. } => RequestTooLargeError::new_err(message),
         }

@@ -15,6 +15,14 @@ pub enum Error {
         /// What was found.
         what: &'static str,
     },
+    /// Not what its format says it should be.
+    #[error("invalid {format}: {what}")]
+    Invalid {
+        /// What it was read as.
+        format: &'static str,
+        /// Where, what was found and what is expected.
+        what: String,
+    },
     /// The compressed stream is damaged.
     #[error("the body starts as {encoding} but cannot be inflated: {what}")]
     Corrupt {

@@ -1,7 +1,8 @@
 //! The per-sample core of otelprof. The modules stand in the order of the data:
 //!
 //! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
-//! → `profiles` → `collect` → `encode` → bytes; beside it `summary` and `fold`. `boundary` alone speaks Python.
+//! → `profiles` → `collect` → `encode` → bytes; beside it `summary` and `fold`. Other formats come in through
+//! `pprof` and `folded` (over `assemble`). `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;
@@ -35,6 +36,10 @@ pub mod policy;
 pub mod redact;
 pub mod rewrite;
 pub mod select;
+
+pub mod assemble;
+pub mod folded;
+pub mod pprof;
 
 pub mod fold;
 pub mod summary;

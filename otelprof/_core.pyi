@@ -195,6 +195,32 @@ class Profiles:
             RequestTooLargeError: something is over its limit.
         """
 
+    @staticmethod
+    def from_json(body: bytes, limits: Limits | None = None) -> Profiles:
+        """Read a request in OTLP/JSON. What it holds is judged as that of `decode`.
+
+        Names in lowerCamelCase or snake_case, ids in hexadecimal, 64-bit integers as texts or numbers;
+        unknown names are ignored, and counted. Twice the same field, another type or a number out of range is
+        refused.
+
+        Args:
+            body: UTF-8, plain or compressed with gzip or zstd; which one is seen by its magic number.
+            limits: what the request may hold; `max_body_bytes` bounds the text, and what it becomes as
+                protobuf. The text may nest 127 levels deep.
+
+        Raises:
+            InvalidRequestError: not a request in JSON; says at which byte and in which field.
+            UnsupportedEncodingError: compressed with something else.
+            RequestTooLargeError: the inflated body, a table, or the number of samples is over its limit.
+        """
+
+    def to_json(self) -> bytes:
+        """The request of `to_otlp` in OTLP/JSON; unknown fields are not in it.
+
+        Raises:
+            RequestTooLargeError: it takes more than 2 GiB.
+        """
+
     def to_otlp(self) -> bytes:
         """The request on the wire: only referenced dictionary entries, by the profiling SIG's rules.
 

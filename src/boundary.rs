@@ -3,6 +3,7 @@
 //! A verb's own file holds its part of `Profiles`, and the values that it takes and gives.
 
 mod fold;
+mod json;
 mod limits;
 mod merge;
 mod policy;
@@ -36,7 +37,9 @@ impl From<Error> for PyErr {
                 InvalidRequestError::new_err(message)
             }
             Error::UnsupportedCompression(_) => UnsupportedEncodingError::new_err(message),
-            Error::BodyTooLarge { .. } | Error::TooMany { .. } => RequestTooLargeError::new_err(message),
+            Error::BodyTooLarge { .. } | Error::JsonTooLarge { .. } | Error::TooMany { .. } => {
+                RequestTooLargeError::new_err(message)
+            }
         }
     }
 }

@@ -23,6 +23,12 @@ pub enum Error {
         /// Where, what was found and what is expected.
         what: String,
     },
+    /// Longer than a body may be.
+    #[error("the request takes more than {limit} bytes in JSON: send it as protobuf")]
+    JsonTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// The compressed stream is damaged.
     #[error("the body starts as {encoding} but cannot be inflated: {what}")]
     Corrupt {

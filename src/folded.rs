@@ -66,7 +66,9 @@ impl Profiles {
 fn parse(line: &[u8]) -> std::result::Result<(&str, i64), String> {
     let line = std::str::from_utf8(line).map_err(|_| "not UTF-8")?;
     let (names, value) = line.rsplit_once([' ', '\t']).ok_or("no value: `root;...;leaf value` is expected")?;
-    let value = value.parse().map_err(|_| format!("the value is {}; an integer of 64 bits is expected", shown(value.as_bytes())))?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("the value is {}; an integer of 64 bits is expected", shown(value.as_bytes())))?;
     Ok((names.trim_end(), value))
 }
 

@@ -1,8 +1,8 @@
 //! The per-sample core of otelprof. The modules stand in the order of the data:
 //!
 //! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
-//! → `profiles` → `collect` → `encode` → bytes; beside it `summary` and `fold`. Other formats come in through
-//! `pprof` and `folded` (over `assemble`). `boundary` alone speaks Python.
+//! → `profiles` → `collect` → `encode` → bytes; beside it `summary` and `fold`. `json` stands before `decode` and behind
+//! `encode`; other formats come in through `pprof` and `folded` (over `assemble`). `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;
@@ -25,6 +25,8 @@ pub mod profiles;
 
 pub mod collect;
 pub mod encode;
+
+pub mod json;
 
 pub mod merge;
 pub mod order;

@@ -204,9 +204,13 @@ impl<'a> Reader<'a> {
             out.push(self.varint(field)? as i64);
             return Ok(());
         }
-        let mut packed = self.message(wire, field)?;
-        while packed.pos < packed.end {
-            out.push(packed.varint(field)? as i64);
+        self.message(wire, field)?.packed_int64s(out, field)
+    }
+
+    /// What is left, as packed int64s or int32s, appended to `out`.
+    pub fn packed_int64s(&mut self, out: &mut Vec<i64>, field: &'static str) -> Result<()> {
+        while self.pos < self.end {
+            out.push(self.varint(field)? as i64);
         }
         Ok(())
     }
@@ -217,9 +221,13 @@ impl<'a> Reader<'a> {
             out.push(self.raw_fixed64(field)?);
             return Ok(());
         }
-        let mut packed = self.message(wire, field)?;
-        while packed.pos < packed.end {
-            out.push(packed.raw_fixed64(field)?);
+        self.message(wire, field)?.packed_fixed64s(out, field)
+    }
+
+    /// What is left, as packed fixed64s, appended to `out`.
+    pub fn packed_fixed64s(&mut self, out: &mut Vec<u64>, field: &'static str) -> Result<()> {
+        while self.pos < self.end {
+            out.push(self.raw_fixed64(field)?);
         }
         Ok(())
     }
@@ -253,6 +261,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A message that is being written.
+#[derive(Debug)]
+pub struct Opened {
+    /// Of its key.
+    start: usize,
+    /// Of its length.
+    at: usize,
+    /// How many bytes were left for its length.
+    guess: usize,
+}
+
 /// Writes messages to one buffer, in one pass.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -270,8 +289,19 @@ impl Writer {
         self.buf
     }
 
+    /// How many bytes were written.
+    pub fn len(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty()
+    }
+
+    /// A varint without a key, as in a packed field.
     #[inline]
-    fn varint(&mut self, mut value: u64) {
+    pub fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.buf.push(value as u8 | 0x80);
             value >>= 7;
@@ -332,10 +362,22 @@ impl Writer {
     /// A message whose length is known only when it is written: room is left for the length of `expected` bytes,
     /// and the message moves in the rare case that this was the wrong size.
     pub fn message(&mut self, field: u32, expected: usize, write: impl FnOnce(&mut Self)) {
+        let opened = self.open(field, expected);
+        write(self);
+        self.close(opened);
+    }
+
+    /// Begin a message, or a packed field: what is written from here to `close` is in it.
+    pub fn open(&mut self, field: u32, expected: usize) -> Opened {
+        let start = self.buf.len();
         self.key(field, 2);
         let (at, guess) = (self.buf.len(), varint_len(expected));
         self.buf.resize(at + guess, 0);
-        write(self);
+        Opened { start, at, guess }
+    }
+
+    /// End it.
+    pub fn close(&mut self, Opened { at, guess, .. }: Opened) {
         let end = self.buf.len();
         let len = end - at - guess;
         let need = varint_len(len);
@@ -352,6 +394,15 @@ impl Writer {
             rest >>= 7;
         }
         self.buf[at + need - 1] &= 0x7f;
+    }
+
+    /// End it, or leave it out when nothing is in it.
+    pub fn close_unless_empty(&mut self, opened: Opened) {
+        if self.buf.len() > opened.at + opened.guess {
+            self.close(opened);
+        } else {
+            self.buf.truncate(opened.start);
+        }
     }
 
     /// A packed repeated varint; left out when empty.

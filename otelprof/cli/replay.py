@@ -96,7 +96,7 @@ def _target(text: str) -> str:
 
 
 def _header(text: str) -> tuple[str, str]:
-    from otelprof.exporter.otlp import check_header
+    from otelprof.config.header import check_header
 
     name, equals, value = text.partition("=")
     if not equals:

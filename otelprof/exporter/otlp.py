@@ -21,6 +21,7 @@ from otelprof._core import Profiles
 from otelprof.component import ComponentSettings, ExporterFactory
 from otelprof.config.endpoint import Endpoint
 from otelprof.config.exporter import ExporterConfig
+from otelprof.config.header import check_header
 from otelprof.config.pem import read_pem
 from otelprof.config.tls import ClientTLS
 from otelprof.errors import (
@@ -33,21 +34,14 @@ from otelprof.errors import (
     UnavailableError,
     UnsupportedEncodingError,
 )
-from otelprof.telemetry.metrics import (
-    EXPORTER_REJECTED_PROFILES,
-    EXPORTER_SENT_BYTES,
-    UNKNOWN_FIELDS_DROPPED,
-)
+from otelprof.exporter.otlp_answer import NextHop
 from otelprof.telemetry.text import printable
-from otelprof.telemetry.throttle import Throttle
 
 EXPORT: Final = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
 # The newest collector refuses other values; absent means 1.
 VERSION_HEADER: Final = ("otlp-profiles-development-version", "1")
 
 _SCHEME: Final = re.compile(r"(https?://|dns:///)?(.*?)/?")
-_HEADER_NAME: Final = re.compile(r"[0-9a-z_.-]+")
-_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _COMPRESSION: Final = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
@@ -73,22 +67,6 @@ ERRORS: Final[dict[grpc.StatusCode, type[OtelprofError]]] = {
     grpc.StatusCode.PERMISSION_DENIED: UnauthenticatedError,
     grpc.StatusCode.UNIMPLEMENTED: UnsupportedEncodingError,
 }
-
-
-def check_header(name: str, value: str) -> str:
-    """The name of a header that gRPC can send, in lower case.
-
-    Raises:
-        ValueError: the name or the value cannot be sent; the value is not in the message.
-    """
-    lower = name.lower()
-    if not _HEADER_NAME.fullmatch(lower) or lower.startswith("grpc-"):
-        message = f"{name!r} is not a header's name: letters, digits, - _ and ., not beginning with grpc-"
-        raise ValueError(message)
-    if not _HEADER_VALUE.fullmatch(value) or lower.endswith("-bin"):
-        message = f"the value of {name!r} is not printable ASCII"
-        raise ValueError(message)
-    return lower
 
 
 def _check_endpoint(text: str) -> str:
@@ -151,9 +129,7 @@ class OtlpExporter:
     def __init__(self, config: OtlpExporterConfig, settings: ComponentSettings) -> None:
         self._config = config
         self._id = str(settings.id)
-        self._logger = settings.logger
-        self._metrics = settings.metrics
-        self._throttle = Throttle(settings.clock)
+        self._next_hop = NextHop(config.endpoint, settings)
         secrets = tuple((name, value.get_secret_value()) for name, value in config.headers.items())
         self._metadata = (VERSION_HEADER, *secrets)
         self._channel: grpc.Channel | None = None
@@ -196,44 +172,13 @@ class OtlpExporter:
         except ValueError as error:
             # How grpcio says that the channel was closed in the meantime.
             raise UnavailableError(str(error)) from error
-        self._metrics.add(EXPORTER_SENT_BYTES, len(body), exporter=self._id)
-        if profiles.unknown_fields_dropped:
-            self._metrics.add(UNKNOWN_FIELDS_DROPPED, profiles.unknown_fields_dropped, exporter=self._id)
-        self._read_answer(answer, profiles.profile_count)
+        self._next_hop.took(profiles, len(body), _parsed(answer))
 
     def shutdown(self) -> None:
         """Close the channel; a call that is under way fails."""
         channel, self._channel, self._export = self._channel, None, None
         if channel is not None:
             channel.close()
-
-    def _read_answer(self, answer: bytes, profile_count: int) -> None:
-        """Count and log what the far side did not take; sending it again would not help.
-
-        Raises:
-            PermanentError: it took nothing.
-        """
-        try:
-            partial = ExportProfilesServiceResponse.FromString(answer).partial_success
-        except DecodeError:
-            self._warn("the answer cannot be read, and is taken for a success", "")
-            return
-        rejected = partial.rejected_profiles
-        reason = printable(partial.error_message)
-        if rejected > 0:
-            self._metrics.add(EXPORTER_REJECTED_PROFILES, rejected, exporter=self._id)
-        if rejected >= max(profile_count, 1):
-            message = f"{self._config.endpoint} refused all {rejected} profiles: {reason}"
-            raise PermanentError(message)
-        if rejected > 0 or reason:
-            self._warn(f"{rejected} of {profile_count} profiles were refused", reason)
-
-    def _warn(self, what: str, reason: str) -> None:
-        held_back = self._throttle.passed("answer")
-        if held_back is not None:
-            self._logger.warning(
-                "the next hop is not content", what=what, reason=reason, suppressed=held_back
-            )
 
     def _credentials(self) -> grpc.ChannelCredentials:
         tls, path = self._config.tls, f"exporters.{self._id}.tls"
@@ -242,6 +187,13 @@ class OtlpExporter:
             return grpc.ssl_channel_credentials(roots)
         key = read_pem(tls.key_file, f"{path}.key_file")
         return grpc.ssl_channel_credentials(roots, key, read_pem(tls.cert_file, f"{path}.cert_file"))
+
+
+def _parsed(answer: bytes) -> ExportProfilesServiceResponse | None:
+    try:
+        return ExportProfilesServiceResponse.FromString(answer)
+    except DecodeError:
+        return None
 
 
 def error_of(error: grpc.RpcError, endpoint: str) -> OtelprofError:

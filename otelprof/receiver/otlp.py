@@ -1,36 +1,37 @@
 """The `otlp` receiver: its configuration and its factory."""
 
-from typing import Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, model_validator
 
 from otelprof._core import Limits
 from otelprof.component import ComponentConfig, ComponentSettings, ReceiverFactory
 from otelprof.config.endpoint import Endpoint
 from otelprof.config.section import Section
 from otelprof.config.tls import ServerTLS
-from otelprof.config.units import Size
+from otelprof.config.units import Duration, Size
 from otelprof.consumer import Consumer
-from otelprof.receiver.otlp_grpc import GrpcReceiver, GrpcSettings
+
+if TYPE_CHECKING:
+    from otelprof.receiver.otlp_grpc import GrpcReceiver
+    from otelprof.receiver.otlp_http import HttpReceiver
 
 _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
 _INT32: Final = (1 << 31) - 1
 
 
-class GrpcConfig(Section):
-    """OTLP over gRPC.
+class _ListenerConfig(Section):
+    """What both protocols have.
 
     Attributes:
         endpoint: where to listen.
-        max_recv_msg_size_mib: of one message as it comes, in MiB, 1 to 2047.
         max_concurrent_requests: how many are worked on at once, 1 to 1000; further ones wait.
         tls: None listens in the clear.
         allow_unauthenticated: let anybody who can reach a non-loopback endpoint send.
     """
 
-    endpoint: Endpoint = Endpoint("127.0.0.1", 4317)
-    max_recv_msg_size_mib: int = Field(default=16, ge=1, le=2047)
+    endpoint: Endpoint
     max_concurrent_requests: int = Field(default=64, ge=1, le=1000)
     tls: ServerTLS | None = None
     allow_unauthenticated: bool = False
@@ -48,11 +49,39 @@ class GrpcConfig(Section):
         return self
 
 
+class GrpcConfig(_ListenerConfig):
+    """OTLP over gRPC.
+
+    Attributes:
+        max_recv_msg_size_mib: of one message as it comes, in MiB, 1 to 2047.
+    """
+
+    endpoint: Endpoint = Endpoint("127.0.0.1", 4317)
+    max_recv_msg_size_mib: int = Field(default=16, ge=1, le=2047)
+
+
+class HttpConfig(_ListenerConfig):
+    """OTLP over HTTP/1.1.
+
+    Attributes:
+        max_request_body_size: of one body as it comes, 1 to 2 GiB.
+        read_header_timeout: seconds that a client may take over the head of a request, more than 0.
+        read_timeout: seconds that it may take over the body, more than 0; what waits for others included.
+        idle_timeout: seconds that a connection is kept between requests, more than 0; rounded up.
+    """
+
+    endpoint: Endpoint = Endpoint("127.0.0.1", 4318)
+    max_request_body_size: Annotated[Size, Field(ge=1, le=2 * _GIB)] = ByteSize(16 * _MIB)
+    read_header_timeout: Duration = Field(default=10.0, gt=0)
+    read_timeout: Duration = Field(default=30.0, gt=0)
+    idle_timeout: Duration = Field(default=60.0, gt=0)
+
+
 class LimitsConfig(Section):
     """What one request may hold. Over the last three, only the Profiles concerned are refused.
 
     Attributes:
-        max_body_bytes: of the inflated body, up to 2 GiB; None takes `max_recv_msg_size_mib`.
+        max_body_bytes: of the inflated body, up to 2 GiB; None takes the limit of a message as it comes.
         max_profiles: of one request.
         max_table_entries: of one dictionary table, of all Samples, of all Lines, of all nested attribute
             values: of each.
@@ -69,19 +98,22 @@ class LimitsConfig(Section):
     max_attribute_depth: int = Field(default=16, ge=1, le=64)
 
 
+# `grpc:` with nothing after it means the defaults, as in the collector. Absent, it is not spoken.
+_Protocol: Final = BeforeValidator(lambda value: {} if value is None else value)
+
+
 class ProtocolsConfig(Section):
-    """Which protocols are spoken."""
+    """Which protocols are spoken: one or both."""
 
-    # `grpc:` with nothing after it means the defaults, as in the collector.
-    grpc: Annotated[GrpcConfig, BeforeValidator(lambda value: {} if value is None else value)]
+    grpc: Annotated[GrpcConfig | None, _Protocol] = None
+    http: Annotated[HttpConfig | None, _Protocol] = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_http(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the YAML holds
-        if isinstance(value, dict) and "http" in value:
-            message = "http is not offered yet: remove it, and let clients send OTLP/gRPC (port 4317)"
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.grpc is None and self.http is None:
+            message = "name grpc, http or both"
             raise ValueError(message)
-        return value
+        return self
 
 
 class OtlpReceiverConfig(ComponentConfig):
@@ -90,21 +122,74 @@ class OtlpReceiverConfig(ComponentConfig):
     protocols: ProtocolsConfig
     limits: LimitsConfig = LimitsConfig()
 
+    def core_limits(self, max_message_bytes: int) -> Limits:
+        """What a request may hold, of a protocol whose messages may take so many bytes as they come."""
+        limits = self.limits.model_dump()
+        if limits["max_body_bytes"] is None:
+            limits["max_body_bytes"] = max_message_bytes
+        return Limits(**limits)
 
-def _create(config: OtlpReceiverConfig, settings: ComponentSettings, consumer: Consumer) -> GrpcReceiver:
-    grpc = config.protocols.grpc
+
+class OtlpReceiver:
+    """Listens for one protocol, or for both."""
+
+    def __init__(self, config: OtlpReceiverConfig, settings: ComponentSettings, consumer: Consumer) -> None:
+        protocols = config.protocols
+        # What is not spoken is not imported: a sidecar that speaks gRPC carries no HTTP server.
+        self._grpc = None if protocols.grpc is None else _grpc(protocols.grpc, config, settings, consumer)
+        self._http = None if protocols.http is None else _http(protocols.http, config, settings, consumer)
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: an endpoint is taken or not this machine's, or a TLS file cannot be used.
+        """
+        for protocol in (self._grpc, self._http):
+            if protocol is not None:
+                protocol.start()
+
+    def shutdown(self) -> None:
+        """Take no new request, and give those being worked on their grace: over both protocols at once."""
+        if self._http is not None:
+            self._http.begin_shutdown()
+        for protocol in (self._grpc, self._http):
+            if protocol is not None:
+                protocol.shutdown()
+
+
+def _grpc(
+    grpc: GrpcConfig, config: OtlpReceiverConfig, settings: ComponentSettings, consumer: Consumer
+) -> "GrpcReceiver":
+    from otelprof.receiver.otlp_grpc import GrpcReceiver, GrpcSettings  # noqa: PLC0415 - where it is used
+
     max_message_bytes = grpc.max_recv_msg_size_mib * _MIB
-    limits = config.limits.model_dump()
-    if limits["max_body_bytes"] is None:
-        limits["max_body_bytes"] = max_message_bytes
     grpc_settings = GrpcSettings(
         endpoint=grpc.endpoint,
         max_message_bytes=max_message_bytes,
         max_concurrent_requests=grpc.max_concurrent_requests,
         tls=grpc.tls,
-        limits=Limits(**limits),
+        limits=config.core_limits(max_message_bytes),
     )
     return GrpcReceiver(grpc_settings, settings, consumer)
 
 
-factory: Final = ReceiverFactory(OtlpReceiverConfig, _create)
+def _http(
+    http: HttpConfig, config: OtlpReceiverConfig, settings: ComponentSettings, consumer: Consumer
+) -> "HttpReceiver":
+    from otelprof.receiver.otlp_http import HttpReceiver, HttpSettings  # noqa: PLC0415 - where it is used
+
+    http_settings = HttpSettings(
+        endpoint=http.endpoint,
+        max_body_bytes=http.max_request_body_size,
+        max_concurrent_requests=http.max_concurrent_requests,
+        read_header_timeout_secs=http.read_header_timeout,
+        read_timeout_secs=http.read_timeout,
+        idle_timeout_secs=http.idle_timeout,
+        tls=http.tls,
+        limits=config.core_limits(http.max_request_body_size),
+    )
+    return HttpReceiver(http_settings, settings, consumer)
+
+
+factory: Final = ReceiverFactory(OtlpReceiverConfig, OtlpReceiver)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from otelprof.exporter import debug, otlp
+from otelprof.exporter import debug, otlp, otlp_http
 from otelprof.testing.contract import ExporterContract, Subject
 from otelprof.testing.sink import Sink, SinkAnswer
+from tests.e2e.http_sink import HttpAnswer, HttpSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,4 +67,20 @@ class TestOtlpExporter(ExporterContract):
                 delivered=lambda: len(sink.taken),
                 fail_retryably=lambda: sink.answer_always(away),
                 fail_permanently=lambda: sink.answer_always(refused),
+            )
+
+
+class TestOtlpHttpExporter(ExporterContract):
+    """The `otlp_http` exporter; its backend is a sink on loopback."""
+
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        """With a sink that the test can make fail."""
+        with HttpSink() as sink:
+            yield Subject(
+                otlp_http.factory,
+                otlp_http.OtlpHttpExporterConfig.model_validate({"endpoint": sink.url}),
+                delivered=lambda: len(sink.taken),
+                fail_retryably=lambda: sink.answer_always(HttpAnswer(503)),
+                fail_permanently=lambda: sink.answer_always(HttpAnswer(400)),
             )

@@ -129,18 +129,26 @@ class Running:
     Attributes:
         service: it.
         metrics: what it counts.
-        endpoints: where its receivers listen, by id.
+        endpoints: where its receivers listen with gRPC, by id.
+        http_endpoints: and with HTTP.
     """
 
     service: Service
     metrics: Metrics
     endpoints: dict[str, str]
+    http_endpoints: dict[str, str]
 
     @property
     def endpoint(self) -> str:
         """Where its only receiver listens."""
         (endpoint,) = self.endpoints.values()
         return endpoint
+
+    @property
+    def url(self) -> str:
+        """The URL of its only HTTP receiver."""
+        (endpoint,) = self.http_endpoints.values()
+        return f"http://{endpoint}/v1development/profiles"
 
     def export(self, body: bytes, metadata: tuple[tuple[str, str], ...] = ()) -> Answer:
         """Send one request, on a connection of its own."""
@@ -158,12 +166,12 @@ def running(config: Yaml, folder: Path) -> Iterator[Running]:
     try:
         with capture_logs() as logs:
             service.start()
-        endpoints = {
-            line["otelcol.component.id"]: line["endpoint"]
-            for line in logs
-            if line["event"] == "receiver listens"
-        }
-        yield Running(service, metrics, endpoints)
+        listening = [line for line in logs if line["event"] == "receiver listens"]
+        grpc_endpoints, http_endpoints = (
+            {line["otelcol.component.id"]: line["endpoint"] for line in listening if line["protocol"] == one}
+            for one in ("grpc", "http")
+        )
+        yield Running(service, metrics, grpc_endpoints, http_endpoints)
     finally:
         service.stop()
 

@@ -102,14 +102,6 @@ def test_an_open_endpoint_must_be_meant(sink: Sink, tmp_path: Path, endpoint: st
     assert "tls.client_ca_file" in str(caught.value)
 
 
-def test_http_is_not_there_yet(tmp_path: Path) -> None:
-    """A collector's configuration with http says so, and what to use."""
-    config = one_pipeline(exporters={"debug": {}})
-    config["receivers"]["otlp"]["protocols"]["http"] = {"endpoint": "127.0.0.1:4318"}
-    with pytest.raises(ConfigError, match="http is not offered yet"), running(config, tmp_path):
-        pass
-
-
 def test_sigterm_delivers_what_was_acknowledged(sink: Sink, tmp_path: Path) -> None:
     """Stopped in the middle of an outage, nothing that was acknowledged is lost, and the exit code is 0."""
     bodies = [request(service=f"service-{number}").SerializeToString() for number in range(20)]

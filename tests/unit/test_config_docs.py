@@ -17,6 +17,7 @@ from otelprof.config.rules import MatchConfig, RuleConfig
 from otelprof.config.tls import ClientTLS, ServerTLS
 from otelprof.exporter.debug import DebugExporterConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
+from otelprof.exporter.otlp_http import OtlpHttpExporterConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
 from otelprof.processor.memory_limiter import MemoryLimiterConfig
 from otelprof.processor.redact import RedactConfig, TextRule
@@ -31,7 +32,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (PipelineConfig, "service", PIPELINE),
     (ExporterConfig, "Every exporter", {}),
     (BatchConfig, "Batching", {}),
-    (OtlpReceiverConfig, "otlp receiver", {"protocols": {"grpc": {}}}),
+    (OtlpReceiverConfig, "otlp receiver", {"protocols": {"grpc": {}, "http": {}}}),
     (MemoryLimiterConfig, "memory_limiter processor", {"limit_mib": 1}),
     (LinkageConfig, "linkage processor", {}),
     (LinkageRuleConfig, "A rule of linkage", {"unlinked": "drop"}),
@@ -40,6 +41,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (RedactConfig, "redact processor", {}),
     (TextRule, "A rule of redact", {}),
     (OtlpExporterConfig, "otlp exporter", {"endpoint": "far:4317"}),
+    (OtlpHttpExporterConfig, "otlp_http exporter", {"endpoint": "http://far:4318"}),
     (DebugExporterConfig, "debug exporter", {}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),

@@ -1,0 +1,211 @@
+"""`POST /v1development/profiles`: reads a body within its bounds, and answers.
+
+Source: OTLP specification, "OTLP/HTTP". What is decided here is HTTP's alone; what a request is, and what is
+done with it, is the intake's, as over gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.json_format import MessageToJson
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from otelprof._core import Profiles
+from otelprof.errors import (
+    InvalidRequestError,
+    OtelprofError,
+    RequestTooLargeError,
+    RetryableError,
+    UnavailableError,
+    UnsupportedEncodingError,
+    answer_for,
+)
+from otelprof.receiver.otlp_intake import VERSION_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from google.protobuf.message import Message
+    from starlette.requests import Request
+
+    from otelprof.receiver.otlp_intake import Decode, OtlpIntake
+
+PATH: Final = "/v1development/profiles"
+
+# The collector's own words (otlpreceiver, v0.165).
+_UNSUPPORTED: Final = "415 unsupported media type, supported: [application/json, application/x-protobuf]"
+_MAGIC: Final = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+# Who is refused before the body was read is heard out for so long: a connection that is closed while the
+# other side sends is reset, and the answer lost.
+_LINGER_SECS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Form:
+    """How requests of one content type are read, and answered in the same."""
+
+    media_type: str
+    decode: Decode
+    encode: Callable[[Message], bytes | str]
+    all_accepted: bytes
+
+
+# A response with an empty partial_success, as the collector answers.
+FORMS: Final = {
+    form.media_type: form
+    for form in (
+        Form(
+            "application/x-protobuf",
+            Profiles.decode,
+            lambda message: message.SerializeToString(),
+            b"\x0a\x00",
+        ),
+        Form(
+            "application/json",
+            Profiles.from_json,
+            lambda message: MessageToJson(message, indent=None),
+            b'{"partialSuccess":{}}',
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """What is read, of how many clients at once, and for how long."""
+
+    max_body_bytes: int
+    max_concurrent_requests: int
+    read_timeout_secs: float
+
+
+class ProfilesEndpoint:
+    """The application that the HTTP server runs.
+
+    Args:
+        settings: its bounds.
+        intake: where bodies go.
+        threads: where the intake works, so that the loop goes on.
+    """
+
+    def __init__(self, settings: EndpointSettings, intake: OtlpIntake, threads: ThreadPoolExecutor) -> None:
+        self._settings = settings
+        self._intake = intake
+        self._threads = threads
+        self._slots = asyncio.Semaphore(settings.max_concurrent_requests)
+        self.app = Starlette(routes=[Route(PATH, self.export, methods=["POST"])])
+
+    async def export(self, request: Request) -> Response:
+        """Answer one request."""
+        form = FORMS.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
+        if form is None:
+            self._intake.counts.answered("failed")
+            return await _early(request, PlainTextResponse(_UNSUPPORTED, 415))
+        is_waiting = True
+        try:
+            async with asyncio.timeout(self._settings.read_timeout_secs) as timeout, self._slots:
+                is_waiting = False
+                body = await self._body(request)
+                timeout.reschedule(None)
+                loop, version = asyncio.get_running_loop(), request.headers.get(VERSION_HEADER)
+                response = await loop.run_in_executor(
+                    self._threads, self._intake.take, body, version, form.decode
+                )
+        except _UnreadError as unread:
+            return await self._refused(request, form, unread.error)
+        except TimeoutError:
+            return await self._refused(request, form, self._late(is_waiting=is_waiting))
+        except ClientDisconnect:
+            self._intake.counts.answered("failed")
+            return Response(status_code=400)
+        except Exception as error:  # noqa: BLE001 - explained, and logged
+            return self._explained(request, form, error)
+        content = form.all_accepted if response is None else form.encode(response)
+        return Response(content, media_type=form.media_type)
+
+    async def _body(self, request: Request) -> bytes:
+        """The body as it came.
+
+        Raises:
+            _UnreadError: it is refused before its end.
+            InvalidRequestError: it is compressed in another way than it says.
+        """
+        encoding = request.headers.get("content-encoding", "").strip().lower() or "identity"
+        if encoding not in {"identity", *_MAGIC}:
+            message = (
+                f"content-encoding {encoding[:50]!r} is not supported: send gzip, zstd or no compression"
+            )
+            raise _UnreadError(UnsupportedEncodingError(message))
+        limit = self._settings.max_body_bytes
+        announced_bytes = int(request.headers.get("content-length", "0"))
+        chunks: list[bytes] = []
+        came_bytes = 0
+        if announced_bytes <= limit:
+            async for chunk in request.stream():
+                came_bytes += len(chunk)
+                if came_bytes > limit:
+                    break
+                chunks.append(chunk)
+        if max(announced_bytes, came_bytes) > limit:
+            message = (
+                f"the body takes more than {limit} bytes: send smaller requests or raise "
+                "protocols.http.max_request_body_size"
+            )
+            raise _UnreadError(RequestTooLargeError(message))
+        body = b"".join(chunks)
+        found = next((name for name, magic in _MAGIC.items() if body.startswith(magic)), "identity")
+        if found != encoding:
+            message = f"content-encoding says {encoding}, but the body begins as {found}"
+            self._intake.counts.answered("failed")
+            raise InvalidRequestError(message)
+        return body
+
+    def _late(self, *, is_waiting: bool) -> RetryableError:
+        secs = self._settings.read_timeout_secs
+        what = "could not be read because others are" if is_waiting else "did not come whole"
+        return UnavailableError(f"the request {what} within {secs:g} s (protocols.http.read_timeout)")
+
+    async def _refused(self, request: Request, form: Form, error: OtelprofError) -> Response:
+        self._intake.counts.unread(error)
+        return await _early(request, self._explained(request, form, error))
+
+    def _explained(self, request: Request, form: Form, error: Exception) -> Response:
+        client = request.client
+        status = self._intake.explain(error, f"{client.host}:{client.port}" if client else "")
+        known = error if isinstance(error, OtelprofError) else OtelprofError()
+        headers = {}
+        if isinstance(known, RetryableError):
+            headers["retry-after"] = str(max(1, ceil(known.retry_after_secs or 0.0)))
+        content = form.encode(status)
+        return Response(content, answer_for(known).http_status, headers, form.media_type)
+
+
+class _UnreadError(Exception):
+    """A request is refused before its end."""
+
+    def __init__(self, error: OtelprofError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+async def _early(request: Request, response: Response) -> Response:
+    """An answer to a request whose body may not have come to its end, which is not waited for for long."""
+    try:
+        # Who asks before sending a body is not told to send it.
+        if "expect" not in request.headers:
+            async with asyncio.timeout(_LINGER_SECS):
+                while (await request.receive()).get("more_body"):
+                    pass
+                return response
+    except TimeoutError:
+        pass
+    response.headers["connection"] = "close"
+    return response

@@ -1,0 +1,173 @@
+"""OTLP over HTTP/1.1: an uvicorn server in a thread of its own. Imported only where it is configured.
+
+The server reads and answers; decode and what is behind it run in further threads, so that a large request
+does not hold up the others. HTTP is parsed by h11, which bounds the head of a request; httptools does not.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import ceil
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+from otelprof.config.pem import read_pem
+from otelprof.errors import ConfigError, ConfigProblem
+from otelprof.receiver.http_connection import connection_factory
+from otelprof.receiver.http_endpoint import EndpointSettings, ProfilesEndpoint
+from otelprof.receiver.otlp_intake import GRACE_SECS, OtlpIntake
+
+if TYPE_CHECKING:
+    from otelprof._core import Limits
+    from otelprof.component import ComponentSettings
+    from otelprof.config.endpoint import Endpoint
+    from otelprof.config.tls import ServerTLS
+    from otelprof.consumer import Consumer
+
+# Request line and headers of one request; Go's servers take a MiB, proxies 8 KiB for each header.
+MAX_HEAD_BYTES: Final = 64 << 10
+# Further ones are answered with 503 by uvicorn.
+MAX_CONNECTIONS: Final = 1000
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """How to listen, and what to take."""
+
+    endpoint: Endpoint
+    max_body_bytes: int
+    max_concurrent_requests: int
+    read_header_timeout_secs: float
+    read_timeout_secs: float
+    idle_timeout_secs: float
+    tls: ServerTLS | None
+    limits: Limits
+
+
+class HttpReceiver:
+    """Listens, and stops; what comes is `http_endpoint.py`'s."""
+
+    def __init__(self, settings: HttpSettings, component: ComponentSettings, consumer: Consumer) -> None:
+        self._settings = settings
+        self._id = component.id
+        self._logger = component.logger
+        self._intake = OtlpIntake(settings.limits, component, consumer, "http")
+        self._threads: ThreadPoolExecutor | None = None
+        self._server: _Server | None = None
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: the endpoint is taken or not this machine's, or a TLS file cannot be used.
+        """
+        settings = self._settings
+        context = None if settings.tls is None else self._tls(settings.tls)
+        listener = self._listen()
+        threads = ThreadPoolExecutor(settings.max_concurrent_requests, f"otelprof-{self._id}-http")
+        bounds = EndpointSettings(
+            settings.max_body_bytes, settings.max_concurrent_requests, settings.read_timeout_secs
+        )
+        config = uvicorn.Config(
+            ProfilesEndpoint(bounds, self._intake, threads).app,
+            http=connection_factory(settings.read_header_timeout_secs),  # type: ignore[arg-type] # makes one
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            # It warns of each request that is no HTTP.
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=ceil(settings.idle_timeout_secs),
+            timeout_graceful_shutdown=ceil(GRACE_SECS),
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        )
+        config.load()
+        config.ssl = context
+        self._threads, self._server = threads, _Server(config)
+        self._thread = Thread(
+            target=self._run, args=(self._server, listener), name=f"otelprof-{self._id}-http"
+        )
+        port = listener.getsockname()[1]
+        self._thread.start()
+        self._server.listens.wait()
+        self._logger.info(
+            "receiver listens", endpoint=f"{settings.endpoint.host or '*'}:{port}", protocol="http"
+        )
+
+    def begin_shutdown(self) -> None:
+        """Take no new request from now on."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def shutdown(self) -> None:
+        """Take no new request, and give those being worked on up to `GRACE_SECS`."""
+        self.begin_shutdown()
+        thread, self._thread, self._server = self._thread, None, None
+        if thread is not None:
+            thread.join()
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def _run(self, server: _Server, listener: socket.socket) -> None:
+        try:
+            server.run([listener])
+        except Exception:
+            self._logger.exception("the HTTP server ended because of a bug")
+        finally:
+            server.listens.set()
+            listener.close()
+
+    def _listen(self) -> socket.socket:
+        endpoint = self._settings.endpoint
+        is_any = not endpoint.host and socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if is_any or ":" in endpoint.host else socket.AF_INET
+        try:
+            return socket.create_server((endpoint.host, endpoint.port), family=family, dualstack_ipv6=is_any)
+        except OSError as error:
+            # Its own text repeats the address.
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            path = f"receivers.{self._id}.protocols.http.endpoint"
+            problem = ConfigProblem(path, f"cannot listen on {endpoint}: {why}")
+            raise ConfigError([problem]) from error
+
+    def _tls(self, tls: ServerTLS) -> ssl.SSLContext:
+        path = f"receivers.{self._id}.protocols.http.tls"
+        files = {"cert_file": tls.cert_file, "key_file": tls.key_file, "client_ca_file": tls.client_ca_file}
+        for key, file in files.items():
+            if file is not None:
+                read_pem(file, f"{path}.{key}")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+            if tls.client_ca_file is not None:
+                context.load_verify_locations(tls.client_ca_file)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except ssl.SSLError as error:
+            raise ConfigError([ConfigProblem(path, f"the files cannot be used: {error}")]) from error
+        return context
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()

@@ -67,6 +67,15 @@ def main() -> None:
                 measure([b + ORPHAN for b in sent], Profiles.decode, Profiles.to_otlp, options.rounds),
             ),
             (
+                "JSON, MB of text",
+                measure(
+                    [Profiles.decode(body).to_json() for body in sent],
+                    Profiles.from_json,
+                    Profiles.to_json,
+                    options.rounds,
+                ),
+            ),
+            (
                 "official classes",
                 measure(sent, official.FromString, official.SerializeToString, options.rounds),
             ),

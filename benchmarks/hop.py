@@ -6,6 +6,7 @@ them stands what is measured, `otelprof run` with receiver, memory_limiter, queu
 the measured process' own user and system time from /proc, from before the first request until the sink has
 everything. Load and sink are not counted. `--batch` merges requests on the way: the sink has everything when
 it hears nothing more for a second (which is not counted as time), and otelprof says that its queue is empty.
+`--transport http` does the same over HTTP on both sides, which knows zstd as well.
 `--peer` puts another program between the same load and sink, in turn with otelprof in the same run, so that
 the two figures can be compared: absolute times wander on shared machines. When a queue is full, clients are
 asked to send again, and what that costs is part of the figure.
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import grpc
+import hop_http
 import psutil
 from recorded import SIZES, bodies, machine
 
@@ -96,6 +98,9 @@ def accepted(export: grpc.UnaryUnaryMultiCallable[bytes, bytes], body: bytes) ->
 def load(port: int, options: argparse.Namespace) -> None:
     """Send for a while and print what was sent, as JSON."""
     requests = bodies(options.size, options.data)
+    if options.transport == "http":
+        report(*hop_http.load(port, requests, options.compression, options.seconds, CONNECTIONS))
+        return
     compression = grpc.Compression.Gzip if options.compression == "gzip" else grpc.Compression.NoCompression
     deadline = time.monotonic() + options.seconds
     latencies: list[float] = []
@@ -121,11 +126,14 @@ def load(port: int, options: argparse.Namespace) -> None:
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         list(pool.map(connection, range(CONNECTIONS)))
+    report(latencies, *sent)
+
+
+def report(latencies: list[float], requests: int, size: int) -> None:
+    """Print what was sent, as JSON."""
     cuts = statistics.quantiles(latencies, n=100)
     print(
-        json.dumps(
-            {"requests": sent[0], "bytes": sent[1], "p50_ms": cuts[49] * 1e3, "p99_ms": cuts[98] * 1e3}
-        )
+        json.dumps({"requests": requests, "bytes": size, "p50_ms": cuts[49] * 1e3, "p99_ms": cuts[98] * 1e3})
     )
 
 
@@ -245,10 +253,13 @@ def measure(program: Program, options: argparse.Namespace, size: str) -> Run:
         str(options.seconds),
         "--compression",
         options.compression,
+        "--transport",
+        options.transport,
         *data,
     ]
     with contextlib.ExitStack() as stack:
-        far = stack.enter_context(running([*script, "--role", "sink", "--port", str(program.sink_port)]))
+        sink_command = ["--role", "sink", "--transport", options.transport, "--port", str(program.sink_port)]
+        far = stack.enter_context(running([*script, *sink_command]))
         assert far.stdout is not None
         far.stdout.readline()
         hop = stack.enter_context(running(program.command))
@@ -291,7 +302,7 @@ def otelprof(config: Path, options: argparse.Namespace) -> Program:
         queue=BATCH if options.batch else "{}",
         metrics=f'"127.0.0.1:{metrics_port}"' if options.batch else "null",
     )
-    config.write_text(text)
+    config.write_text(hop_http.over_http(text) if options.transport == "http" else text)
     program = str(Path(sys.executable).with_name("otelprof"))
     return Program([program, "run", "--config", str(config)], port, sink_port, metrics_port)
 
@@ -299,7 +310,7 @@ def otelprof(config: Path, options: argparse.Namespace) -> Program:
 def compare(options: argparse.Namespace) -> None:
     """Measure otelprof, and its peer in turn with it, and print the medians."""
     print(f"machine: {machine()}")
-    way = f"{options.compression} in and out"
+    way = f"{options.transport}, {options.compression} in and out"
     batch = f"; batches: {BATCH}" if options.batch else ""
     print(f"{CONNECTIONS} connections, {options.seconds:g} s a run, {options.runs} runs; {way}{batch}")
     print(
@@ -335,7 +346,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=SIZES, choices=SIZES)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--compression", choices=("none", "gzip"), default="none", help="on both sides")
+    parser.add_argument("--compression", choices=("none", "gzip", "zstd"), default="none")
+    parser.add_argument("--transport", choices=("grpc", "http"), default="grpc", help="on both sides")
     parser.add_argument("--batch", action="store_true", help="merge requests on the way")
     parser.add_argument("--peer", help="command of another hop to measure in the same run")
     parser.add_argument("--peer-port", type=int, default=14317, help="where the peer listens")
@@ -346,8 +358,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--size", choices=SIZES, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.compression == "zstd" and options.transport == "grpc":
+        parser.error("gRPC knows no zstd: add --transport http")
     if options.role == "sink":
-        sink(options.port)
+        (hop_http.sink if options.transport == "http" else sink)(options.port)
     elif options.role == "load":
         load(options.port, options)
     else:

@@ -116,7 +116,9 @@ def _health(config: Config) -> Iterator[str]:
         if id_ not in used or not isinstance(receiver.config, OtlpReceiverConfig):
             continue
         grpc = receiver.config.protocols.grpc
-        if grpc.tls is not None:
+        if grpc is None:
+            yield f"receivers.{id_}: not asked: it speaks no gRPC"
+        elif grpc.tls is not None:
             yield f"receivers.{id_}: not asked: it speaks TLS; see `otelprof health --ca-file`"
         elif grpc.endpoint.port == 0:
             yield f"receivers.{id_}: not asked: the system chose its port"

@@ -134,13 +134,19 @@ class HttpReceiver:
         is_any = not endpoint.host and socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if is_any or ":" in endpoint.host else socket.AF_INET
         try:
-            return socket.create_server((endpoint.host, endpoint.port), family=family, dualstack_ipv6=is_any)
+            listener = socket.create_server(
+                (endpoint.host, endpoint.port), family=family, dualstack_ipv6=is_any
+            )
         except OSError as error:
             # Its own text repeats the address.
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             path = f"receivers.{self._id}.protocols.http.endpoint"
             problem = ConfigProblem(path, f"cannot listen on {endpoint}: {why}")
             raise ConfigError([problem]) from error
+        # asyncio sets it only on sockets that were made for TCP by name, which this one was not; head and body of
+        # an answer are two writes, and without it the second waits 40 ms for the client's acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
 
     def _tls(self, tls: ServerTLS) -> ssl.SSLContext:
         path = f"receivers.{self._id}.protocols.http.tls"

@@ -159,3 +159,26 @@ def test_imports(argument: str, unwanted: set[str]) -> None:
 
     assert imported & unwanted == set()
     assert "otelprof.cli.app" in imported
+
+
+def test_http_is_imported_where_it_is_used(tmp_path: Path) -> None:
+    """A configuration that speaks gRPC alone carries no HTTP server and no HTTP client."""
+    config = tmp_path / "otelprof.yaml"
+    config.write_text(
+        "receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:0}}}}\n"
+        "exporters: {otlp: {endpoint: far:4317}}\n"
+        "service: {pipelines: {profiles: {receivers: [otlp], exporters: [otlp]}}}\n",
+        encoding="utf-8",
+    )
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from otelprof.clock import SystemClock; from otelprof.telemetry.metrics import Metrics\n"
+        "from otelprof.config.resolve import load_config; from otelprof.pipeline import Service\n"
+        "Service(load_config(Path(sys.argv[1]), {}), Metrics(), SystemClock()); print(*sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    imported = set(done.stdout.split())
+
+    assert imported & {"uvicorn", "starlette", "h11", "httpx", "zstandard"} == set()
+    assert "otelprof.receiver.otlp_grpc" in imported

@@ -42,6 +42,9 @@ __all__ = [
     "Selected",
     "SummaryRow",
     "__version__",
+    "inflate",
+    "svg_diff",
+    "svg_from_folded",
 ]
 
 __version__: Final[str]
@@ -286,6 +289,39 @@ class Profiles:
     ) -> list[tuple[str, int, int]]:
         """Functions as (name, self value, total value), largest self value first; ties by name."""
 
+    def to_svg(
+        self,
+        *,
+        service: str | None = None,
+        sample_type: str | None = None,
+        title: str = "Flame graph",
+        subtitle: str | None = None,
+        unit: str = "samples",
+        colors: str = "hot",
+        width: int | None = None,
+        inverted: bool = False,
+    ) -> str:
+        """The flame graph of what `fold` gives; see `svg_from_folded`."""
+
+    def shifted(self, nanos: int) -> Profiles:
+        """The same Profiles, all moved by so many nanoseconds.
+
+        Each gets a `profile_id` made of its own, and loses its `original_payload`, which tells the old time.
+        A Profile without a time stays as it is.
+
+        Raises:
+            ValueError: a time would leave the 64 bits of unix nanoseconds.
+        """
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """Unix nanoseconds from the first start to the last end; None when no Profile has a time."""
+    @property
+    def table_bytes(self) -> dict[str, int]:
+        """How the bytes of `to_otlp` divide: each table of the dictionary, `samples`, and `other`.
+
+        Keys and lengths of entries are counted with them.
+        """
     @property
     def summary(self) -> Sequence[SummaryRow]:
         """One row for each (service, sample type, unit), in order of first appearance."""
@@ -339,3 +375,68 @@ class Merger:
     @property
     def symbol_count(self) -> int:
         """How many symbols are remembered."""
+
+def inflate(body: bytes, max_bytes: int) -> bytes:
+    """The content of gzip or zstd, by its magic number; anything else as it is.
+
+    Raises:
+        InvalidRequestError: it is damaged, or its end is missing.
+        RequestTooLargeError: it holds more than `max_bytes`.
+        UnsupportedEncodingError: compressed with something else.
+    """
+
+def svg_from_folded(
+    stacks: Sequence[tuple[str, int]],
+    *,
+    title: str = "Flame graph",
+    subtitle: str | None = None,
+    unit: str = "samples",
+    colors: str = "hot",
+    width: int | None = None,
+    inverted: bool = False,
+) -> str:
+    """The flame graph of folded stacks, as SVG with a script of its own for zoom and search.
+
+    Names are hostile text: they come out as text, without control characters and such as hide or reorder
+    others, and cut in the middle after 1,000 characters. The same input makes the same bytes.
+
+    Args:
+        stacks: `root;...;leaf` with a value each; what is not above zero is left out.
+        title: above the picture.
+        subtitle: under the title.
+        unit: what the values count.
+        colors: `hot`, `mem`, `io`, `red`, `green`, `blue`, `aqua`, `yellow`, `purple`, `orange`, `wakeup`,
+            `java`, `js`, `perl`, `python` or `rust`.
+        width: pixels, 200 to 100,000; as wide as the window when None.
+        inverted: callers on top.
+
+    Raises:
+        ValueError: no value is above zero, or an argument is not allowed.
+    """
+
+def svg_diff(
+    before: Sequence[tuple[str, int]],
+    after: Sequence[tuple[str, int]],
+    *,
+    normalize: bool = False,
+    title: str = "Differential flame graph",
+    subtitle: str | None = None,
+    unit: str = "samples",
+    width: int | None = None,
+    inverted: bool = False,
+) -> str:
+    """The differential flame graph: as wide as `after`, red where it grew, blue where it shrank.
+
+    Args:
+        before: folded stacks, as `svg_from_folded` takes them.
+        after: the same, later.
+        normalize: scale `before` to the total of `after`, so that only shares are compared.
+        title: above the picture.
+        subtitle: under the title.
+        unit: what the values count.
+        width: pixels, 200 to 100,000; as wide as the window when None.
+        inverted: callers on top.
+
+    Raises:
+        ValueError: no value of `after` is above zero, or an argument is not allowed.
+    """

@@ -3,12 +3,16 @@
 //! A verb's own file holds its part of `Profiles`, and the values that it takes and gives.
 
 mod fold;
+mod inflate;
 mod json;
 mod limits;
 mod merge;
 mod policy;
 mod pprof;
 mod profiles;
+mod svg;
+mod table_bytes;
+mod times;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -68,6 +72,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Rule>()?;
     module.add_class::<Selected>()?;
     module.add_class::<SummaryRow>()?;
+    module.add_function(wrap_pyfunction!(inflate::inflate, module)?)?;
+    module.add_function(wrap_pyfunction!(svg::svg_diff, module)?)?;
+    module.add_function(wrap_pyfunction!(svg::svg_from_folded, module)?)?;
     module.add("LINK_STATES", PyTuple::new(py, LinkState::ALL.map(LinkState::label))?)?;
     module.add("REJECTION_REASONS", PyTuple::new(py, Reason::ALL.map(Reason::label))?)?;
     module.add("REPAIRS", PyTuple::new(py, Repair::ALL.map(Repair::label))?)?;

@@ -1,7 +1,7 @@
 //! The per-sample core of otelprof. The modules stand in the order of the data:
 //!
 //! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
-//! → `profiles` → `collect` → `encode` → bytes; beside it `summary` and `fold`. `json` stands before `decode` and behind
+//! → `profiles` → `collect` → `encode` → bytes; beside it `summary`, `fold` and `svg`. `json` stands before `decode` and behind
 //! `encode`; other formats come in through `pprof` and `folded` (over `assemble`). `boundary` alone speaks Python.
 
 pub mod error;
@@ -38,6 +38,7 @@ pub mod policy;
 pub mod redact;
 pub mod rewrite;
 pub mod select;
+pub mod shift;
 
 pub mod assemble;
 pub mod folded;
@@ -45,6 +46,8 @@ pub mod pprof;
 
 pub mod fold;
 pub mod summary;
+pub mod svg;
+pub mod table_bytes;
 
 #[cfg(feature = "python")]
 mod boundary;

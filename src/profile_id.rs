@@ -37,6 +37,8 @@ pub enum Derived {
     Demoted,
     /// It goes on where the last piece of a split ended; the number of the part, from 1.
     Part(u64),
+    /// It is the same at another time; by so many nanoseconds, as 64 bits.
+    Shifted(u64),
 }
 
 /// The id of a Profile that was made of another one.
@@ -45,6 +47,7 @@ pub fn derived_id(profile_id: [u8; 16], derived: Derived) -> [u8; 16] {
         Derived::Untimed => (0, 0),
         Derived::Part(number) => (1, number),
         Derived::Demoted => (2, 0),
+        Derived::Shifted(nanos) => (3, nanos),
     };
     let mut hasher = blake3::Hasher::new();
     hasher.update(&profile_id);

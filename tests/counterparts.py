@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,11 @@ COUNTERPARTS = (
         "recordings of shared/data",
         (_ROOT.parent / "shared" / "data" / "otlp").is_dir(),
         "every recording, not only those of tests/data, comes out meaning the same",
+    ),
+    (
+        "chromium",
+        any(map(shutil.which, ("chromium", "chromium-browser"))),
+        "a flame graph runs nothing that a name in it says, in a browser",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""`otelprof replay`: recorded requests to any OTLP/gRPC endpoint."""
+"""`otelprof replay`: recorded profiles to any OTLP/gRPC endpoint."""
 
 # ruff: noqa: PLC0415 - what is not needed for `--help` is imported where it is used
 
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from otelprof.cli.replay_client import Tally, Target
+    from otelprof.cli.replay_client import Replayer, Tally, Target
+    from otelprof.recording.reader import Record
 
-_SUFFIXES: Final = {".otlp", ".pb"}
 _INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as a shell has it
 
 
@@ -30,12 +30,21 @@ class Compression(StrEnum):
 
 def replay(  # noqa: PLR0913 - the options of the command
     files: Annotated[
-        list[Path], typer.Argument(help="Request bodies, or folders with *.otlp and *.pb files.")
+        list[Path],
+        typer.Argument(
+            help="Recordings, or folders of them: OTLP, OTLP/JSON, pprof, folded stacks; gzip or zstd too."
+        ),
     ],
     *,
     endpoint: Annotated[str, typer.Option(help="Where to send, as host:port.")] = "127.0.0.1:4317",
     repeat: Annotated[int, typer.Option(min=1, help="How often to send each file.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Connections, with one call on each.")] = 1,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Requests a second; as fast as they go without it.")
+    ] = None,
+    restamp: Annotated[
+        bool, typer.Option("--restamp", help="Move the times of each request, so that it ends now.")
+    ] = False,
     header: Annotated[list[str] | None, typer.Option(help="name=value, sent with each request.")] = None,
     compression: Annotated[Compression, typer.Option(help="Of the requests.")] = Compression.NONE,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one attempt.")] = 10.0,
@@ -49,39 +58,20 @@ def replay(  # noqa: PLR0913 - the options of the command
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from otelprof.cli.replay_client import Target
+    from otelprof.recording.files import find
 
-    paths = _recordings(files)
+    try:
+        paths = find(files)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     headers = tuple(_header(text) for text in header or ())
     target = Target(_target(endpoint), headers, compression.value, timeout, tls)
-    try:
-        tally = _send(paths * repeat, target, concurrency)
-    except OSError as error:
-        message = f"{error.filename} cannot be read: {error.strerror}"
-        raise typer.BadParameter(message) from error
+    tally = _send(paths * repeat, target, concurrency, rate=rate, restamp=restamp)
     _print_tally(tally, endpoint)
     if tally.interrupted:
         raise typer.Exit(_INTERRUPTED)
     if tally.failed:
         raise typer.Exit(1)
-
-
-def _recordings(arguments: Sequence[Path]) -> list[Path]:
-    paths: list[Path] = []
-    for argument in arguments:
-        if argument.is_dir():
-            found = sorted(path for path in argument.rglob("*") if path.suffix in _SUFFIXES)
-            if not found:
-                message = (
-                    f"{argument} holds no {' and no '.join(f'*{one}' for one in sorted(_SUFFIXES))} file"
-                )
-                raise typer.BadParameter(message)
-            paths += found
-        elif argument.is_file():
-            paths.append(argument)
-        else:
-            message = f"{argument} is neither a file nor a folder"
-            raise typer.BadParameter(message)
-    return paths
 
 
 def _target(text: str) -> str:
@@ -109,16 +99,80 @@ def _header(text: str) -> tuple[str, str]:
         raise typer.BadParameter(str(error)) from error
 
 
-def _send(paths: Sequence[Path], target: Target, concurrency: int) -> Tally:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _send(
+    paths: Sequence[Path], target: Target, concurrency: int, *, rate: float | None, restamp: bool
+) -> Tally:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from otelprof.cli.output import stderr
     from otelprof.cli.replay_client import Replayer
 
-    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("replay"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("replay", total=len(paths))
-        return Replayer(target, concurrency, lambda: progress.advance(task)).send(paths)
+        task = progress.add_task("replay", total=sum(path.stat().st_size for path in paths))
+        replayer = Replayer(
+            target,
+            concurrency,
+            _restamped if restamp else _body,
+            lambda record: progress.advance(task, record.stored_bytes),
+            per_second=rate,
+        )
+        return replayer.send(_records(paths, replayer))
+
+
+def _records(paths: Sequence[Path], replayer: Replayer) -> Iterator[Record]:
+    """Every request of every file.
+
+    Raises:
+        BadParameter: a file cannot be read.
+    """
+    from otelprof.cli.output import stderr
+    from otelprof.cli.replay_client import UNREADABLE
+    from otelprof.errors import PermanentError
+    from otelprof.recording.files import torn_in_words
+    from otelprof.recording.reader import open_recording
+
+    for path in paths:
+        try:
+            with open_recording(path) as recording:
+                yield from recording
+                if recording.torn_bytes:
+                    stderr.print(f"note: {torn_in_words(path, recording.torn_bytes)}", markup=False)
+        except OSError as error:
+            message = f"{path} cannot be read: {error.strerror}"
+            raise typer.BadParameter(message) from error
+        except PermanentError as error:
+            replayer.failed(UNREADABLE, f"{path}: {error}")
+
+
+def _body(record: Record) -> bytes:
+    """The request as it was recorded, byte for byte when it was OTLP.
+
+    Raises:
+        PermanentError: it cannot be read.
+    """
+    from otelprof.recording.reader import Format
+
+    return record.body if record.format is Format.OTLP else record.decode().to_otlp()
+
+
+def _restamped(record: Record) -> bytes:
+    """The request as if it ended now.
+
+    Raises:
+        PermanentError: it cannot be read, or is longer than the time since 1970.
+    """
+    import time
+
+    from otelprof.errors import PermanentError
+
+    profiles = record.decode()
+    if profiles.window is None:
+        return profiles.to_otlp()
+    try:
+        return profiles.shifted(time.time_ns() - profiles.window[1]).to_otlp()
+    except ValueError as error:
+        raise PermanentError(str(error)) from error
 
 
 def _print_tally(tally: Tally, endpoint: str) -> None:

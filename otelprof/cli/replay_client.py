@@ -16,12 +16,17 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
     ExportProfilesServiceResponse,
 )
 
+from otelprof.errors import PermanentError
 from otelprof.exporter.otlp import EXPORT, VERSION_HEADER, retry_delay_secs
 from otelprof.telemetry.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
+
+    from otelprof.recording.reader import Record
+
+UNREADABLE: Final = "unreadable"
+"""The status of what could not be sent."""
 
 # A server that asks to wait is obeyed for so long.
 MAX_RETRY_SECS: Final = 60.0
@@ -90,32 +95,44 @@ class Tally:
 
 
 class Replayer:
-    """Sends files to a target.
+    """Sends records to a target.
 
     Args:
         target: where to send.
         concurrency: how many connections, with one call on each.
-        progress: called after each request, from any thread.
+        body: the request that a record becomes, just before it is sent; from any thread. What it raises of
+            `PermanentError` is a request that failed.
+        progress: called after each record, from any thread.
+        per_second: how many records are begun in a second at the most; None as many as there can be. The
+            n-th is due n / per_second after the first: what comes late does not delay those behind it.
     """
 
-    def __init__(self, target: Target, concurrency: int, progress: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        concurrency: int,
+        body: Callable[[Record], bytes],
+        progress: Callable[[Record], None],
+        *,
+        per_second: float | None = None,
+    ) -> None:
         self._target = target
         self._concurrency = concurrency
+        self._body = body
         self._progress = progress
+        self._per_second = per_second
         self._lock = Lock()
+        # Not the same: who reads may count a failure.
+        self._reading = Lock()
         self._stop = Event()
         self._tally = Tally()
 
-    def send(self, paths: Sequence[Path]) -> Tally:
-        """Send every file once, in order; Ctrl-C ends it early.
-
-        Raises:
-            OSError: a file cannot be read.
-        """
+    def send(self, records: Iterable[Record]) -> Tally:
+        """Send every record once, begun in order; Ctrl-C ends it early. Raises what `records` raises."""
         started = time.monotonic()
-        left = iter(paths)
+        left = enumerate(records)
         with ThreadPoolExecutor(self._concurrency) as threads:
-            workers = [threads.submit(self._work, left) for _ in range(min(self._concurrency, len(paths)))]
+            workers = [threads.submit(self._work, left, started) for _ in range(self._concurrency)]
             try:
                 for worker in workers:
                     worker.result()
@@ -126,16 +143,23 @@ class Replayer:
         self._tally.elapsed_secs = time.monotonic() - started
         return self._tally
 
-    def _work(self, paths: Iterator[Path]) -> None:
+    def _work(self, left: Iterator[tuple[int, Record]], started: float) -> None:
         with self._target.connect() as channel:
             export = channel.unary_unary(EXPORT, None, None)
             while not self._stop.is_set():
-                with self._lock:
-                    path = next(paths, None)
-                if path is None:
+                with self._reading:
+                    number, record = next(left, (0, None))
+                if record is None:
                     return
-                self._send_one(export, _read(path))
-                self._progress()
+                if self._per_second and self._stop.wait(
+                    started + number / self._per_second - time.monotonic()
+                ):
+                    return
+                try:
+                    self._send_one(export, self._body(record))
+                except PermanentError as error:
+                    self.failed(UNREADABLE, str(error))
+                self._progress(record)
 
     def _send_one(self, export: grpc.UnaryUnaryMultiCallable[bytes, bytes], body: bytes) -> None:
         metadata = (VERSION_HEADER, *self._target.headers)
@@ -147,12 +171,12 @@ class Replayer:
             except grpc.RpcError as error:
                 wait_secs = retry_delay_secs(error)
                 if wait_secs is None or time.monotonic() + wait_secs > give_up_at:
-                    self._failed(error)
+                    self.failed(error.code().name, error.details() or "")
                     return
                 with self._lock:
                     self._tally.retries += 1
                 if self._stop.wait(max(wait_secs, _MIN_WAIT_SECS)):
-                    self._failed(error)
+                    self.failed(error.code().name, error.details() or "")
                     return
             else:
                 self._accepted(len(body), time.monotonic() - started, answer)
@@ -168,23 +192,11 @@ class Replayer:
             tally.rejected_profiles += rejected
             tally.first_rejection = tally.first_rejection or message
 
-    def _failed(self, error: grpc.RpcError) -> None:
-        status = error.code().name
+    def failed(self, status: str, message: str) -> None:
+        """Count a request that failed, from any thread."""
         with self._lock:
             self._tally.failed[status] += 1
-            self._tally.first_messages.setdefault(status, printable(error.details() or ""))
-
-
-def _read(path: Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        OSError: it cannot be read; says which one, which Python does only when it cannot be opened.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+            self._tally.first_messages.setdefault(status, printable(message))
 
 
 def _partial_success(answer: bytes) -> tuple[int, str]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
-from otelprof.exporter import debug, otlp, otlp_http
+from otelprof.exporter import debug, file, otlp, otlp_http
+from otelprof.recording.reader import open_recording
 from otelprof.testing.contract import ExporterContract, Subject
 from otelprof.testing.sink import Sink, SinkAnswer
 from tests.e2e.http_sink import HttpAnswer, HttpSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Stdout(io.StringIO):
@@ -84,3 +88,31 @@ class TestOtlpHttpExporter(ExporterContract):
                 fail_retryably=lambda: sink.answer_always(HttpAnswer(503)),
                 fail_permanently=lambda: sink.answer_always(HttpAnswer(400)),
             )
+
+
+class TestFileExporter(ExporterContract):
+    """The `file` exporter; its backend is a file that the reader counts."""
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subject:
+        """With a disk that the test can fill."""
+        path = tmp_path / "recording.otlp"
+
+        def delivered() -> int:
+            files = [one for one in tmp_path.iterdir() if one.name.startswith("recording")]
+            return sum(_records(one) for one in files)
+
+        def fill() -> None:
+            monkeypatch.setattr(os, "write", _no_space)
+
+        config = file.FileExporterConfig(path=path, append=True, compression="zstd")
+        return Subject(file.factory, config, delivered=delivered, fail_retryably=fill)
+
+
+def _records(path: Path) -> int:
+    with open_recording(path) as recording:
+        return sum(1 for record in recording if record.body)
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -181,7 +181,7 @@ def test_replay_sends_recordings(sink: Sink) -> None:
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere is neither a file nor a folder"),
-        (["{empty}"], "holds no *.otlp and no *.pb file"),
+        (["{empty}"], "holds no file with one of the endings .folded, .json"),
         (["{recording}", "--endpoint", "localhost"], "'localhost' is not an endpoint: write host:port"),
         (["{recording}", "--header", "s3cret"], "a header is written name=value"),
         (["{recording}", "--header", "a b=c"], "'a b' is not a header's name"),

@@ -16,6 +16,7 @@ from otelprof.config.resolve import load_config
 from otelprof.config.rules import MatchConfig, RuleConfig
 from otelprof.config.tls import ClientTLS, ServerTLS
 from otelprof.exporter.debug import DebugExporterConfig
+from otelprof.exporter.file import FileExporterConfig, RotationConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
 from otelprof.exporter.otlp_http import OtlpHttpExporterConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
@@ -43,11 +44,22 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (OtlpExporterConfig, "otlp exporter", {"endpoint": "far:4317"}),
     (OtlpHttpExporterConfig, "otlp_http exporter", {"endpoint": "http://far:4318"}),
     (DebugExporterConfig, "debug exporter", {}),
+    (FileExporterConfig, "file exporter", {"path": "a.otlp"}),
+    (RotationConfig, "Rotation of files", {}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),
 ]
 # What is documented in a section of its own.
-OWN_SECTION = (ClientTLS, ServerTLS, PipelineConfig, BatchConfig, RuleConfig, MatchConfig, TextRule)
+OWN_SECTION = (
+    ClientTLS,
+    ServerTLS,
+    PipelineConfig,
+    BatchConfig,
+    RuleConfig,
+    MatchConfig,
+    RotationConfig,
+    TextRule,
+)
 each_section = pytest.mark.parametrize(
     ("model", "section", "required"), SECTIONS, ids=[one[0].__name__ for one in SECTIONS]
 )

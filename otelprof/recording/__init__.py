@@ -1,0 +1,1 @@
+"""Profiles in files: how they are written, and everything that can be read back."""

@@ -11,6 +11,7 @@ import typer
 from otelprof.cli.components import components
 from otelprof.cli.diagnose import diagnose
 from otelprof.cli.health import health
+from otelprof.cli.inspect import inspect
 from otelprof.cli.replay import replay
 from otelprof.cli.run import run
 from otelprof.cli.validate import validate
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # it shows local variables, and with them what must not be shown
 )
-for command in (run, validate, components, health, diagnose, replay):
+for command in (run, validate, components, health, diagnose, inspect, replay):
     app.command()(command)
 
 

@@ -16,6 +16,7 @@ from otelprof.component import ComponentSettings, ExporterFactory
 from otelprof.config.exporter import ExporterConfig
 from otelprof.errors import UnavailableError
 from otelprof.exporter.stack_tree import stack_tree, tree_lines
+from otelprof.telemetry.quantity import human, share
 from otelprof.telemetry.text import counted, printable
 
 _MAX_NAME_CHARS: Final = 60
@@ -25,12 +26,6 @@ _HOTTEST_STACKS: Final = 10
 # In a file, and in the narrowest terminal; a wider one is used as it is.
 _WIDTH_CHARS: Final = 120
 _MIN_WIDTH_CHARS: Final = 60
-
-_SECONDS_IN: Final = {"ns": 1e-9, "nanoseconds": 1e-9, "us": 1e-6, "microseconds": 1e-6, "ms": 1e-3,
-                      "milliseconds": 1e-3, "s": 1.0, "seconds": 1.0}  # fmt: skip
-_TIME_STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-_BYTE_STEPS: Final = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
-_COUNT_STEPS: Final = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"), (1.0, ""))
 
 
 class DebugExporterConfig(ExporterConfig):
@@ -95,41 +90,19 @@ class DebugExporter:
         return out.getvalue()
 
 
-def human(value: float, unit: str) -> str:
-    """A value with its unit as a person would write it: 1.31 s, 4.0 MiB, 12.5 k."""
-    if unit in _SECONDS_IN:
-        return _scaled(value * _SECONDS_IN[unit], _TIME_STEPS, " ")
-    if unit in {"By", "B", "bytes"}:
-        return _scaled(value, _BYTE_STEPS, " ")
-    suffix = "" if unit in {"", "count", "1"} else f" {printable(unit, _MAX_NAME_CHARS)}"
-    return _scaled(value, _COUNT_STEPS, "") + suffix
-
-
-def _scaled(value: float, steps: tuple[tuple[float, str], ...], space: str) -> str:
-    for size, name in steps:
-        if abs(value) >= size:
-            number = value / size
-            return f"{number:.0f}{space}{name}" if number == int(number) else f"{number:.2f}{space}{name}"
-    return f"0{space}{steps[-1][1]}"
-
-
 def _headline(exporter: str, profiles: Profiles) -> str:
     linked = sum(row.linked_sample_count for row in profiles.summary)
     parts = [
         f"{exporter}: {counted(profiles.profile_count, 'profile')}",
         counted(profiles.sample_count, "sample"),
         counted(len({row.service for row in profiles.summary}), "service"),
-        f"{_share(linked, profiles.sample_count)} linked",
+        f"{share(linked, profiles.sample_count)} linked",
         human(profiles.body_bytes, "By"),
     ]
     rejected = sum(rejection.profile_count for rejection in profiles.rejections)
     if rejected:
         parts.append(f"{counted(rejected, 'profile')} refused")
     return " · ".join(parts)
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "0 %"
 
 
 def _services(rows: Sequence[SummaryRow]) -> Table:
@@ -145,7 +118,7 @@ def _services(rows: Sequence[SummaryRow]) -> Table:
             Text(printable(f"{row.sample_type}:{row.unit}", _MAX_NAME_CHARS)),
             str(row.profile_count),
             str(row.sample_count),
-            _share(row.linked_sample_count, row.sample_count),
+            share(row.linked_sample_count, row.sample_count),
             human(row.value, row.unit),
         )
     if len(ordered) > _MAX_ROWS:
@@ -163,7 +136,7 @@ def _print_functions(console: Console, profiles: Profiles, row: SummaryRow) -> N
     table.add_column(Text(f"function of {_name(row)}"))
     for name, self_value, total_value in functions:
         table.add_row(
-            "  " + _share(self_value, row.value), _share(total_value, row.value), Text(printable(name))
+            "  " + share(self_value, row.value), share(total_value, row.value), Text(printable(name))
         )
     console.print(table)
 
@@ -173,8 +146,11 @@ def _print_stacks(console: Console, profiles: Profiles, row: SummaryRow) -> None
     hottest = stacks[:_HOTTEST_STACKS]
     console.print(Text(f"  hottest {len(hottest)} of {len(stacks)} stacks of {_name(row)}", style="dim"))
     for value, branch, frames in tree_lines(stack_tree(hottest)):
-        share = _share(value, row.value)
-        console.print(Text(f"  {share:>5} {branch}{printable(frames)}"), no_wrap=True, overflow="ellipsis")
+        console.print(
+            Text(f"  {share(value, row.value):>5} {branch}{printable(frames)}"),
+            no_wrap=True,
+            overflow="ellipsis",
+        )
 
 
 def _name(row: SummaryRow) -> str:

@@ -10,10 +10,11 @@ import structlog
 from otelprof._core import Profiles
 from otelprof.clock import SystemClock
 from otelprof.component import ComponentSettings, Kind
-from otelprof.exporter.debug import DebugExporter, DebugExporterConfig, human
+from otelprof.exporter.debug import DebugExporter, DebugExporterConfig
 from otelprof.exporter.stack_tree import stack_tree, tree_lines
 from otelprof.model import ComponentId
 from otelprof.telemetry.metrics import Metrics
+from otelprof.telemetry.quantity import human
 from tests.e2e.harness import request
 
 

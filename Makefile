@@ -64,6 +64,7 @@ bench: $(VENV)/.dev ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/policy.py
 	$(BIN)/python benchmarks/hop.py
 	$(BIN)/python benchmarks/hop.py --batch --sizes medium
+	$(BIN)/python benchmarks/idle.py
 
 soak: $(VENV)/.dev ## the property tests at length
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout 7200 tests/property

@@ -21,11 +21,11 @@ FROM python:3.13-slim-trixie
 COPY --from=build /opt/otelprof /opt/otelprof
 COPY config/sdk_target.yaml /etc/otelprof/config.yaml
 COPY config/gateway.yaml config/sidecar.yaml /etc/otelprof/
-# One port for every role: the health check asks there, or at OTELPROF_HEALTH_ENDPOINT.
-ENV PATH=/opt/otelprof/bin:$PATH PYTHONDONTWRITEBYTECODE=1 OTELPROF_PORT=4317
+# The same ports for every role: the health check asks at the first, or at OTELPROF_HEALTH_ENDPOINT.
+ENV PATH=/opt/otelprof/bin:$PATH PYTHONDONTWRITEBYTECODE=1 OTELPROF_PORT=4317 OTELPROF_HTTP_PORT=4318
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
-EXPOSE 4317
+EXPOSE 4317 4318
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["otelprof", "health"]
 ENTRYPOINT ["otelprof"]
 CMD ["run", "--config", "/etc/otelprof/config.yaml"]

@@ -73,7 +73,7 @@ def wakeups(process: psutil.Process) -> int:
 
 def measure(options: argparse.Namespace) -> Start:
     """Start one, leave it alone, stop it."""
-    environ = {**os.environ, "OTELPROF_PORT": "0", "OTELPROF_METRICS_PORT": "0"}
+    environ = {**os.environ, "OTELPROF_PORT": "0", "OTELPROF_HTTP_PORT": "0", "OTELPROF_METRICS_PORT": "0"}
     command = [str(COMMAND), "run", "--config", str(options.config)]
     began = time.monotonic()
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours

@@ -122,6 +122,7 @@ class Image:
             "PATH": f"{self.installed}/bin:{os.environ['PATH']}",
             "HOME": "/nonexistent",
             "OTELPROF_PORT": str(port),
+            "OTELPROF_HTTP_PORT": "0",
             "OTELPROF_HEALTH_ENDPOINT": f"127.0.0.1:{port}",
             "OTELPROF_METRICS_PORT": "0",
         }

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 import pytest
 import yaml
 
@@ -37,9 +38,18 @@ def totals(bodies: Iterable[bytes]) -> Counter[tuple[str, str, str]]:
 
 
 def send(process: Process) -> list[str]:
-    """Send the recordings: the answers."""
-    with Client(process.endpoint) as client:
-        return [client.export(body).code.name for body in BODIES]
+    """Send the recordings, by gRPC and HTTP in turn: the answers."""
+    by_protocol = {line["protocol"]: line["endpoint"] for line in process.lines if "protocol" in line}
+    url = f"http://{by_protocol['http']}/v1development/profiles"
+    headers = {"content-type": "application/x-protobuf"}
+    answers = []
+    with Client(by_protocol["grpc"]) as client, httpx.Client(headers=headers) as http:
+        for number, body in enumerate(BODIES):
+            if number % 2:
+                answers.append(http.post(url, content=body).reason_phrase)
+            else:
+                answers.append(client.export(body).code.name)
+    return answers
 
 
 def stop(process: Process) -> int:
@@ -52,6 +62,7 @@ def stop(process: Process) -> int:
 def _ports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every role listens where nobody else does."""
     monkeypatch.setenv("OTELPROF_PORT", "0")
+    monkeypatch.setenv("OTELPROF_HTTP_PORT", "0")
     monkeypatch.setenv("OTELPROF_METRICS_PORT", "0")
 
 

@@ -6,7 +6,8 @@ them stands what is measured, `otelprof run` with receiver, memory_limiter, queu
 the measured process' own user and system time from /proc, from before the first request until the sink has
 everything. Load and sink are not counted. `--batch` merges requests on the way: the sink has everything when
 it hears nothing more for a second (which is not counted as time), and otelprof says that its queue is empty.
-`--transport http` does the same over HTTP on both sides, which knows zstd as well.
+`--transport http` does the same over HTTP on both sides, which knows zstd as well. `--policy` keeps a tenth of
+the traces and demotes the rest.
 `--peer` puts another program between the same load and sink, in turn with otelprof in the same run, so that
 the two figures can be compared: absolute times wander on shared machines. When a queue is full, clients are
 asked to send again, and what that costs is part of the figure.
@@ -45,7 +46,9 @@ UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 
 CONFIG = """
 receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
-processors: {{memory_limiter: {{limit_mib: 2048}}}}
+processors:
+  memory_limiter: {{limit_mib: 2048}}
+  sampling: {{rules: [{{sampling_probability: 0.1, otherwise: demote}}]}}
 exporters:
   otlp:
     endpoint: "127.0.0.1:{sink}"
@@ -53,7 +56,7 @@ exporters:
     tls: {{insecure: true}}
     sending_queue: {queue}
 service:
-  pipelines: {{profiles: {{receivers: [otlp], processors: [memory_limiter], exporters: [otlp]}}}}
+  pipelines: {{profiles: {{receivers: [otlp], processors: [{processors}], exporters: [otlp]}}}}
   telemetry: {{metrics: {{endpoint: {metrics}}}, logs: {{level: warn}}}}
 """
 BATCH = "{batch: {flush_timeout: 200ms, sizer: bytes, min_size: 4MiB, max_size: 16MiB}}"
@@ -299,6 +302,7 @@ def otelprof(config: Path, options: argparse.Namespace) -> Program:
         port=port,
         sink=sink_port,
         out=options.compression,
+        processors="memory_limiter, sampling" if options.policy else "memory_limiter",
         queue=BATCH if options.batch else "{}",
         metrics=f'"127.0.0.1:{metrics_port}"' if options.batch else "null",
     )
@@ -310,7 +314,7 @@ def otelprof(config: Path, options: argparse.Namespace) -> Program:
 def compare(options: argparse.Namespace) -> None:
     """Measure otelprof, and its peer in turn with it, and print the medians."""
     print(f"machine: {machine()}")
-    way = f"{options.transport}, {options.compression} in and out"
+    way = f"{options.transport}, {options.compression} in and out{', one sampling rule' if options.policy else ''}"
     batch = f"; batches: {BATCH}" if options.batch else ""
     print(f"{CONNECTIONS} connections, {options.seconds:g} s a run, {options.runs} runs; {way}{batch}")
     print(
@@ -348,6 +352,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--compression", choices=("none", "gzip", "zstd"), default="none")
     parser.add_argument("--transport", choices=("grpc", "http"), default="grpc", help="on both sides")
+    parser.add_argument("--policy", action="store_true", help="keep a tenth of the traces, demote the rest")
     parser.add_argument("--batch", action="store_true", help="merge requests on the way")
     parser.add_argument("--peer", help="command of another hop to measure in the same run")
     parser.add_argument("--peer-port", type=int, default=14317, help="where the peer listens")

@@ -46,9 +46,7 @@ UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 
 CONFIG = """
 receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
-processors:
-  memory_limiter: {{limit_mib: 2048}}
-  sampling: {{rules: [{{sampling_probability: 0.1, otherwise: demote}}]}}
+processors: {{{processors}}}
 exporters:
   otlp:
     endpoint: "127.0.0.1:{sink}"
@@ -56,9 +54,11 @@ exporters:
     tls: {{insecure: true}}
     sending_queue: {queue}
 service:
-  pipelines: {{profiles: {{receivers: [otlp], processors: [{processors}], exporters: [otlp]}}}}
+  pipelines: {{profiles: {{receivers: [otlp], processors: [{order}], exporters: [otlp]}}}}
   telemetry: {{metrics: {{endpoint: {metrics}}}, logs: {{level: warn}}}}
 """
+LIMITER = {"memory_limiter": "{limit_mib: 2048}"}
+POLICY = {"sampling": "{rules: [{sampling_probability: 0.1, otherwise: demote}]}"}
 BATCH = "{batch: {flush_timeout: 200ms, sizer: bytes, min_size: 4MiB, max_size: 16MiB}}"
 QUIET_SECS = 1.0
 
@@ -298,11 +298,13 @@ def otelprof(config: Path, options: argparse.Namespace) -> Program:
     """What is built here, with its configuration written."""
     port, sink_port = free_port(), free_port()
     metrics_port = free_port() if options.batch else None
+    processors = LIMITER | POLICY if options.policy else LIMITER
     text = CONFIG.format(
         port=port,
         sink=sink_port,
         out=options.compression,
-        processors="memory_limiter, sampling" if options.policy else "memory_limiter",
+        processors=", ".join(f"{name}: {settings}" for name, settings in processors.items()),
+        order=", ".join(processors),
         queue=BATCH if options.batch else "{}",
         metrics=f'"127.0.0.1:{metrics_port}"' if options.batch else "null",
     )

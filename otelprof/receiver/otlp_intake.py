@@ -122,7 +122,7 @@ class RequestCounts:
 
     def answered(self, outcome: str) -> None:
         """A request was answered: `accepted`, `partial`, `refused`, `failed` or `bug`."""
-        self._metrics.add(metrics.RECEIVER_REQUESTS, 1, outcome=outcome, **self._receiver)
+        self._metrics.add(metrics.RECEIVER_REQUESTS, 1, **self._receiver, outcome=outcome)
 
     def unread(self, error: OtelprofError) -> None:
         """A request was not read."""
@@ -132,7 +132,7 @@ class RequestCounts:
         """A request could be read."""
         self._metrics.add(metrics.RECEIVER_BODY_BYTES, profiles.body_bytes, **self._receiver)
         for repair, count in profiles.repairs.items():
-            self._metrics.add(metrics.REPAIRS, count, repair=repair, **self._receiver)
+            self._metrics.add(metrics.REPAIRS, count, **self._receiver, repair=repair)
 
     def refused(self, profiles: Profiles) -> None:
         """The pipeline did not take it."""
@@ -147,7 +147,7 @@ class RequestCounts:
         for rejection in profiles.rejections:
             self._metrics.add(metrics.RECEIVER_FAILED, rejection.sample_count, **self._transport)
         for rejection in rejections:
-            labels = {"reason": rejection.reason, **self._receiver}
+            labels = {**self._receiver, "reason": rejection.reason}
             self._metrics.add(metrics.REJECTED_PROFILES, rejection.profile_count, **labels)
             self._metrics.add(metrics.REJECTED_SAMPLES, rejection.sample_count, **labels)
         linked: Counter[str] = Counter()
@@ -164,7 +164,7 @@ class RequestCounts:
         for row in profiles.summary:
             samples[f"{row.sample_type}:{row.unit}"] += row.sample_count
         for sample_type, count in samples.items():
-            self._metrics.add(spec, count, sample_type=sample_type, **self._transport)
+            self._metrics.add(spec, count, **self._transport, sample_type=sample_type)
 
 
 def _response(rejections: Sequence[Rejection]) -> ExportProfilesServiceResponse:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 
-@dataclass(frozen=True)
+# Each is made once, in a table. To hash one by its fields for every count would cost more than the count.
+@dataclass(frozen=True, eq=False)
 class MetricSpec:
     """What a metric is.
 

@@ -385,10 +385,12 @@ class Metrics:
         if amount < 0 and spec.kind == "counter":
             message = f"{spec.name} is a counter, and cannot grow by {amount}"
             raise ValueError(message)
-        key = _key(spec, labels)
+        # Given in the order of the table, the labels of a series that is there are its key: nothing to check.
+        key = tuple(labels.items())
         with self._lock:
             series = self._series[spec]
-            key = _capped(series, key)
+            if key not in series:
+                key = _capped(series, _key(spec, labels))
             before = series.get(key, 0.0)
             if callable(before):
                 message = f"{spec.name} {labels} is observed, and cannot be added to"

@@ -8,7 +8,6 @@ One lock guards all of it, because an append must be atomic over exporters.
 
 from __future__ import annotations
 
-from collections import Counter
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -68,13 +67,13 @@ class MemoryLog:
             OverloadedError: one of its exporters that refuses on overflow has no room now.
             UnavailableError: the log is closed.
         """
-        demand: Counter[ComponentId] = Counter()
-        samples: Counter[ComponentId] = Counter()
+        demand: dict[ComponentId, int] = {}
+        samples: dict[ComponentId, int] = {}
         sizes = [profiles.memory_bytes for profiles, _ in entries]
         for (profiles, exporters), size_bytes in zip(entries, sizes, strict=True):
             for exporter in exporters:
-                demand[exporter] += size_bytes
-                samples[exporter] += profiles.sample_count
+                demand[exporter] = demand.get(exporter, 0) + size_bytes
+                samples[exporter] = samples.get(exporter, 0) + profiles.sample_count
         with self._lock:
             self._check_room(demand, samples)
             for exporter, needed_bytes in demand.items():

@@ -163,7 +163,8 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         finally:
             with self._idle:
                 self._in_flight -= 1
-                self._idle.notify_all()
+                if not self._in_flight:
+                    self._idle.notify_all()
 
     def _answer(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         try:

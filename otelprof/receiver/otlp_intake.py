@@ -150,19 +150,21 @@ class RequestCounts:
             labels = {**self._receiver, "reason": rejection.reason}
             self._metrics.add(metrics.REJECTED_PROFILES, rejection.profile_count, **labels)
             self._metrics.add(metrics.REJECTED_SAMPLES, rejection.sample_count, **labels)
-        linked: Counter[str] = Counter()
-        unlinked: Counter[str] = Counter()
+        linked: dict[str, int] = {}
+        unlinked: dict[str, int] = {}
         for row in profiles.summary:
-            linked[row.service] += row.linked_sample_count
-            unlinked[row.service] += row.sample_count - row.linked_sample_count
+            service, linked_count = row.service, row.linked_sample_count
+            linked[service] = linked.get(service, 0) + linked_count
+            unlinked[service] = unlinked.get(service, 0) + row.sample_count - linked_count
         for service, count in linked.items():
             self._metrics.add(metrics.LINKED_SAMPLES, count, service=service)
             self._metrics.add(metrics.UNLINKED_SAMPLES, unlinked[service], service=service)
 
     def _by_sample_type(self, spec: MetricSpec, profiles: Profiles) -> None:
-        samples: Counter[str] = Counter()
+        samples: dict[str, int] = {}
         for row in profiles.summary:
-            samples[f"{row.sample_type}:{row.unit}"] += row.sample_count
+            sample_type = f"{row.sample_type}:{row.unit}"
+            samples[sample_type] = samples.get(sample_type, 0) + row.sample_count
         for sample_type, count in samples.items():
             self._metrics.add(spec, count, **self._transport, sample_type=sample_type)
 

@@ -52,14 +52,14 @@ exporters:
     endpoint: "127.0.0.1:{sink}"
     compression: "{out}"
     tls: {{insecure: true}}
-    sending_queue: {queue}
+    sending_queue: {{num_consumers: {consumers}, batch: {batch}}}
 service:
   pipelines: {{profiles: {{receivers: [otlp], processors: [{order}], exporters: [otlp]}}}}
   telemetry: {{metrics: {{endpoint: {metrics}}}, logs: {{level: warn}}}}
 """
 LIMITER = {"memory_limiter": "{limit_mib: 2048}"}
 POLICY = {"sampling": "{rules: [{sampling_probability: 0.1, otherwise: demote}]}"}
-BATCH = "{batch: {flush_timeout: 200ms, sizer: bytes, min_size: 4MiB, max_size: 16MiB}}"
+BATCH = "{flush_timeout: 200ms, sizer: bytes, min_size: 4MiB, max_size: 16MiB}"
 QUIET_SECS = 1.0
 
 
@@ -305,7 +305,8 @@ def otelprof(config: Path, options: argparse.Namespace) -> Program:
         out=options.compression,
         processors=", ".join(f"{name}: {settings}" for name, settings in processors.items()),
         order=", ".join(processors),
-        queue=BATCH if options.batch else "{}",
+        consumers=options.consumers,
+        batch=BATCH if options.batch else "null",
         metrics=f'"127.0.0.1:{metrics_port}"' if options.batch else "null",
     )
     config.write_text(hop_http.over_http(text) if options.transport == "http" else text)
@@ -316,7 +317,8 @@ def otelprof(config: Path, options: argparse.Namespace) -> Program:
 def compare(options: argparse.Namespace) -> None:
     """Measure otelprof, and its peer in turn with it, and print the medians."""
     print(f"machine: {machine()}")
-    way = f"{options.transport}, {options.compression} in and out{', one sampling rule' if options.policy else ''}"
+    rule = ", one sampling rule" if options.policy else ""
+    way = f"{options.transport}, {options.compression} in and out{rule}, {options.consumers} consumers"
     batch = f"; batches: {BATCH}" if options.batch else ""
     print(f"{CONNECTIONS} connections, {options.seconds:g} s a run, {options.runs} runs; {way}{batch}")
     print(
@@ -354,6 +356,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--compression", choices=("none", "gzip", "zstd"), default="none")
     parser.add_argument("--transport", choices=("grpc", "http"), default="grpc", help="on both sides")
+    parser.add_argument("--consumers", type=int, default=10, help="num_consumers of the exporter")
     parser.add_argument("--policy", action="store_true", help="keep a tenth of the traces, demote the rest")
     parser.add_argument("--batch", action="store_true", help="merge requests on the way")
     parser.add_argument("--peer", help="command of another hop to measure in the same run")

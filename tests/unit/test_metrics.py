@@ -61,6 +61,15 @@ class TestMetrics:
         assert metrics.value(EXPORTER_SENT, exporter="otlp", server_address="far", server_port="4317") == 1
         assert metrics.value(EXPORTER_SENT, exporter="debug") == 0
 
+    def test_labels_in_any_order(self) -> None:
+        """Labels are names: in whatever order they are given, they mean one series."""
+        metrics = Metrics()
+        for labels in (ACCEPTED, dict(reversed(ACCEPTED.items())), ACCEPTED):
+            metrics.add(RECEIVER_ACCEPTED, **labels)
+
+        assert metrics.value(RECEIVER_ACCEPTED, **ACCEPTED) == 3
+        assert len(next(iter(metrics.collect())).samples) == 1
+
     def test_gauge(self) -> None:
         """A gauge has the value that it was given last, or that its callback gives now."""
         metrics = Metrics()

@@ -65,7 +65,7 @@ class TestMetrics:
         """Labels are names: in whatever order they are given, they mean one series."""
         metrics = Metrics()
         for labels in (ACCEPTED, dict(reversed(ACCEPTED.items())), ACCEPTED):
-            metrics.add(RECEIVER_ACCEPTED, **labels)
+            metrics.add(RECEIVER_ACCEPTED, 1, **labels)
 
         assert metrics.value(RECEIVER_ACCEPTED, **ACCEPTED) == 3
         assert len(next(iter(metrics.collect())).samples) == 1

@@ -6,8 +6,8 @@ them stands what is measured, `otelprof run` with receiver, memory_limiter, queu
 the measured process' own user and system time from /proc, from before the first request until the sink has
 everything. Load and sink are not counted. `--batch` merges requests on the way: the sink has everything when
 it hears nothing more for a second (which is not counted as time), and otelprof says that its queue is empty.
-`--transport http` does the same over HTTP on both sides, which knows zstd as well. `--policy` keeps a tenth of
-the traces and demotes the rest.
+`--transport http` does the same over HTTP on both sides, which knows zstd as well. `--policy` keeps a
+tenth of the traces and demotes the rest.
 `--peer` puts another program between the same load and sink, in turn with otelprof in the same run, so that
 the two figures can be compared: absolute times wander on shared machines. When a queue is full, clients are
 asked to send again, and what that costs is part of the figure.

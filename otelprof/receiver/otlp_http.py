@@ -143,8 +143,8 @@ class HttpReceiver:
             path = f"receivers.{self._id}.protocols.http.endpoint"
             problem = ConfigProblem(path, f"cannot listen on {endpoint}: {why}")
             raise ConfigError([problem]) from error
-        # asyncio sets it only on sockets that were made for TCP by name, which this one was not; head and body of
-        # an answer are two writes, and without it the second waits 40 ms for the client's acknowledgement.
+        # asyncio sets it only on sockets that were made for TCP by name, which this one was not. Head and
+        # body of an answer are two writes: without it the second waits 40 ms for an acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
 

@@ -300,6 +300,7 @@ impl ValueSeed<'_> {
         self.is_oneof || self.place == Place::Element
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a double holds what it can of an integer")]
     fn integer<E: serde::de::Error>(self, value: i128, shown: Unexpected<'_>) -> std::result::Result<(), E> {
         let is_in_range = match self.field.kind {
             Kind::Double if self.place != Place::List => return self.double(value as f64),

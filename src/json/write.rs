@@ -1,5 +1,7 @@
 //! From the protobuf wire to JSON. Fields come in the order of the schema, whatever their order on the wire.
 
+use std::ops::Range;
+
 use data_encoding::{BASE64, HEXLOWER};
 use serde::Serialize;
 
@@ -53,44 +55,37 @@ impl JsonWriter {
             };
             self.found.push((place, raw));
         }
+        // Stable: what stands in a list keeps its order.
+        self.found[first..].sort_by_key(|&(place, _)| place);
         let last = self.found.len();
         self.json.push(b'{');
-        let start = self.json.len();
-        for (place, field) in message.fields.iter().enumerate() {
-            let is_absent = self.found[first..last].iter().all(|&(found, _)| found != place);
-            if is_absent {
-                continue;
-            }
-            if self.json.len() > start {
+        let mut at = first;
+        while at < last {
+            let place = self.found[at].0;
+            let field = &message.fields[place];
+            let end = at + self.found[at..last].iter().take_while(|&&(found, _)| found == place).count();
+            if at > first {
                 self.json.push(b',');
             }
             self.put(field.name);
             self.json.push(b':');
             if field.is_repeated {
-                self.list(body, (first..last, place), field, depth)?;
+                self.list(body, at..end, field, depth)?;
             } else {
-                self.single(body, (first..last, place), field, depth)?;
+                self.single(body, at..end, field, depth)?;
             }
+            at = end;
         }
         self.json.push(b'}');
         self.found.truncate(first);
         if self.json.len() > self.limit { Err(Error::JsonTooLarge { limit: self.limit }) } else { Ok(()) }
     }
 
-    fn list(
-        &mut self,
-        body: &[u8],
-        (range, place): (std::ops::Range<usize>, usize),
-        field: &'static Field,
-        depth: usize,
-    ) -> Result<()> {
+    fn list(&mut self, body: &[u8], found: Range<usize>, field: &'static Field, depth: usize) -> Result<()> {
         self.json.push(b'[');
         let start = self.json.len();
-        for at in range {
-            let (found, raw) = self.found[at];
-            if found != place {
-                continue;
-            }
+        for at in found {
+            let raw = self.found[at].1;
             match (field.kind, raw) {
                 (Kind::Int32 | Kind::Int64, Raw::Piece(span)) => {
                     let mut values = vec![];
@@ -119,21 +114,13 @@ impl JsonWriter {
     }
 
     /// A field that is not repeated. Of a scalar the last one counts; the parts of a message are one.
-    fn single(
-        &mut self,
-        body: &[u8],
-        (range, place): (std::ops::Range<usize>, usize),
-        field: &'static Field,
-        depth: usize,
-    ) -> Result<()> {
-        let mut of_field = self.found[range].iter().filter(|&&(found, _)| found == place).map(|&(_, raw)| raw);
-        let Some(mut last) = of_field.next() else { return Ok(()) };
+    fn single(&mut self, body: &[u8], found: Range<usize>, field: &'static Field, depth: usize) -> Result<()> {
+        let last = self.found[found.end - 1].1;
         let mut parts = vec![];
-        for raw in of_field {
-            if let (Kind::Message(_), Raw::Piece(span)) = (field.kind, last) {
+        for &(_, raw) in &self.found[found.start..found.end - 1] {
+            if let (Kind::Message(_), Raw::Piece(span)) = (field.kind, raw) {
                 parts.extend_from_slice(span.of(body));
             }
-            last = raw;
         }
         match (field.kind, last) {
             (Kind::Message(message), Raw::Piece(span)) if !parts.is_empty() => {

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
     ExportProfilesServiceRequest,
 )
+from opentelemetry.proto.profiles.v1development.profiles_pb2 import Profile, ProfilesDictionary
 
 from otelprof._core import Limits, Profiles
 from otelprof.errors import InvalidRequestError, RequestTooLargeError
@@ -160,6 +161,28 @@ def test_unknown_names_are_stepped_over() -> None:
     read = Profiles.from_json(more)
     assert Profiles.from_json(plain).to_otlp() == read.to_otlp()
     assert 2 == read.unknown_fields_dropped
+
+
+def field(number: int, message: bytes) -> bytes:
+    """A field that holds a message of less than 128 bytes."""
+    return bytes([number << 3 | 2, len(message)]) + message
+
+
+def test_parts_of_a_message_are_one() -> None:
+    """What stands in two parts on the wire, and is passed on so, is one in JSON; the last number counts."""
+    tables: dict[str, Any] = {
+        "string_table": ["", "cpu", "ns"],
+        "mapping_table": [{}],
+        "location_table": [{}],
+    }
+    tables |= {"function_table": [{}], "link_table": [{}], "attribute_table": [{}], "stack_table": [{}]}
+    dictionary = ExportProfilesServiceRequest(dictionary=ProfilesDictionary(**tables)).SerializeToString()
+    ids = Profile(profile_id=b"0123456789abcdef", period=1).SerializeToString()
+    types = field(1, b"\x08\x01") + field(1, b"\x10\x02") + Profile(period=7).SerializeToString()
+    body = field(1, field(2, field(2, ids + types))) + dictionary
+    profiles = Profiles.decode(body)
+    assert body == profiles.to_otlp()
+    assert ExportProfilesServiceRequest.FromString(body) == from_json(profiles.to_json())
 
 
 def test_compressed() -> None:

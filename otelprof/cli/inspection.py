@@ -151,14 +151,8 @@ class Facts:
         self.requests += 1
         self.stored_bytes += record.stored_bytes
         self.body_bytes += profiles.body_bytes if record.format is Format.OTLP else chosen.wire_bytes
-        self.repairs.update(profiles.repairs)
-        for rejection in profiles.rejections:
-            self.rejections[rejection.reason] += rejection.profile_count
-            self.first_messages.setdefault(rejection.reason, rejection.message)
-        if not profiles.rejections:  # what only a refused Profile reaches is not unused
-            merged = Merger().merge([profiles])
-            self.orphans.update(merged.orphans_removed)
-            self.duplicates.update(merged.duplicates_removed)
+        if record.format in {Format.OTLP, Format.OTLP_JSON}:  # what becomes OTLP here breaks no rule of it
+            self._add_rules(profiles)
         self.wire_bytes += chosen.wire_bytes
         self.table_bytes.update(chosen.table_bytes)
         self._widen(chosen.window)
@@ -170,6 +164,16 @@ class Facts:
                 name, _, unit = link.sample_type.rpartition(":")
                 sums = Sums(recoverable_samples=link.sample_count)
                 self.sums.setdefault((link.service, name, unit), Sums()).add(sums)
+
+    def _add_rules(self, profiles: Profiles) -> None:
+        self.repairs.update(profiles.repairs)
+        for rejection in profiles.rejections:
+            self.rejections[rejection.reason] += rejection.profile_count
+            self.first_messages.setdefault(rejection.reason, rejection.message)
+        if not profiles.rejections:  # what only a refused Profile reaches is not unused
+            merged = Merger().merge([profiles])
+            self.orphans.update(merged.orphans_removed)
+            self.duplicates.update(merged.duplicates_removed)
 
     def _widen(self, window: tuple[int, int] | None) -> None:
         if window is not None:

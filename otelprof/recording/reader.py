@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -126,6 +126,8 @@ def open_recording(path: Path) -> Iterator[Recording]:
         if recording.format is Format.OTLP:
             # A compressed body of a request goes on as it was recorded.
             recording = Recording(Format.OTLP, iter([Record(Format.OTLP, stored, len(stored))]))
+        elif recording.format in {Format.PPROF, Format.FOLDED}:
+            recording.records = (replace(record, stored_bytes=len(stored)) for record in recording.records)
         yield recording
 
 

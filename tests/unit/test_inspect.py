@@ -178,6 +178,18 @@ def test_what_breaks_the_rules_is_told(capsys: pytest.CaptureFixture[str]) -> No
     assert "1 profile refused for an index outside of its table" in " ".join(out.split())
 
 
+def test_other_formats_break_no_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pprof is told in its own sample types, each with its total in human units, and by no rule of OTLP."""
+    code, out, err = inspect(capsys, OWN / "pprof" / "heap.pb.gz")
+    assert 0 == code
+    assert "  rules  kept" in out.splitlines()
+    assert "  unknown_service  inuse_space:bytes           1      414     0 %  5.44 MiB" in out.splitlines()
+    assert "functions by inuse_space:bytes (5.44 MiB in 414 samples)" in out.splitlines()
+    assert err.startswith(
+        "note: stacks and functions are those of inuse_space:bytes; with --type: alloc_objects:"
+    )
+
+
 def test_every_rule_has_words() -> None:
     """Whatever is refused or repaired can be said."""
     assert set(REJECTION_REASONS) == set(REJECTIONS)

@@ -79,6 +79,7 @@ def test_folded(tmp_path: Path, compress: object) -> None:
     ):
         kind, (record,), _ = read(written(tmp_path, compress(text)))  # type: ignore[operator]
         assert (Format.FOLDED, text) == (kind, record.body)
+        assert record.stored_bytes == (tmp_path / "recording").stat().st_size
         assert record.decode().sample_count > 0
 
 

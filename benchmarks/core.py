@@ -10,23 +10,18 @@ inside.
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
     ExportProfilesServiceRequest,
 )
-from recorded import SIZES, bodies, machine
+from recorded import SIZES, bases, options
 
 from otelprof._core import Profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-# A second occurrence of `dictionary` whose `string_table` holds "x": nothing refers to it.
-ORPHAN = b"\x12\x03\x2a\x01x"
 
 
 def measure(
@@ -49,37 +44,21 @@ def measure(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, help="folder of <size>_*.pb request bodies")
-    parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
-    print(f"machine: {machine()}")
+    told = options(__doc__)
     print(f"{'MB per CPU-second':<30}{'decode':>10}{'encode':>10}{'both':>10}")
+    official = ExportProfilesServiceRequest
     for size in SIZES:
-        sent = bodies(size, options.data)
-        official = ExportProfilesServiceRequest
-        for name, figures in (
-            ("as sent", measure(sent, Profiles.decode, Profiles.to_otlp, options.rounds)),
-            (
-                "rewritten",
-                measure([b + ORPHAN for b in sent], Profiles.decode, Profiles.to_otlp, options.rounds),
-            ),
-            (
-                "JSON, MB of text",
-                measure(
-                    [Profiles.decode(body).to_json() for body in sent],
-                    Profiles.from_json,
-                    Profiles.to_json,
-                    options.rounds,
-                ),
-            ),
-            (
-                "official classes",
-                measure(sent, official.FromString, official.SerializeToString, options.rounds),
-            ),
-        ):
+        ways = bases(size, told.data)
+        rows: dict[str, Sequence[float]] = {
+            name: measure(requests, Profiles.decode, Profiles.to_otlp, told.rounds)
+            for name, requests in ways.items()
+        }
+        texts = [Profiles.decode(body).to_json() for body in ways["as sent"]]
+        rows["JSON, MB of text"] = measure(texts, Profiles.from_json, Profiles.to_json, told.rounds)
+        rows["official classes"] = measure(
+            ways["as sent"], official.FromString, official.SerializeToString, told.rounds
+        )
+        for name, figures in rows.items():
             print(f"{size + ', ' + name:<30}" + "".join(f"{figure:>10.0f}" for figure in figures))
 
 

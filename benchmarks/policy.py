@@ -3,8 +3,7 @@
 Method: one thread takes one request after the other through the whole way; CPU time of the process (user and
 system), seconds per GB of uncompressed payload; the best of `--rounds`, since other programs can only make it
 slower. The ways are taken in turn within a round, so that a slow moment meets all of them. Two bases, as in
-`core.py`: `as sent` is what a client's clean request takes, passed on byte for byte where nothing changes;
-`rewritten` has one unreferenced string added, so that everything is collected and written anew.
+`core.py`: requests as sent, and rewritten.
 
 The policy: recover links from attributes of the default names; keep one service whole, of all other traces
 keep a tenth and demote the rest; hash command lines, and mask user names in paths. The target: at most 40 %
@@ -13,13 +12,10 @@ on top of decode + encode.
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from core import ORPHAN
-from recorded import bodies, machine
+from recorded import bases, options
 
 from otelprof._core import Policy, Profiles, Redaction, RedactionRule, Rule
 from otelprof.processor.linkage import DEFAULT_RECOVER
@@ -112,18 +108,10 @@ def report(title: str, requests: Sequence[bytes], rounds: int) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, help="folder of <size>_*.pb request bodies")
-    parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
-    print(f"machine: {machine()}")
-    print(f"one thread; CPU time, user and system; best of {options.rounds}")
+    told = options(__doc__)
     for size in SIZES:
-        sent = bodies(size, options.data)
-        report(f"{size}, as sent", sent, options.rounds)
-        report(f"{size}, rewritten", [body + ORPHAN for body in sent], options.rounds)
+        for name, requests in bases(size, told.data).items():
+            report(f"{size}, {name}", requests, told.rounds)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""The requests that the benchmarks send, and the machine they run on."""
+"""The requests that the benchmarks send, the machine they run on, and their command line."""
 
 from __future__ import annotations
 
+import argparse
 import platform
 from pathlib import Path
 
 SIZES = ("small", "medium", "large")
+# A second occurrence of `dictionary` whose `string_table` holds "x": nothing refers to it.
+ORPHAN = b"\x12\x03\x2a\x01x"
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = _ROOT.parent / "shared" / "data" / "bench"
 _RECORDED = (_ROOT.parent / "shared" / "data" / "otlp", _ROOT / "tests" / "data")
@@ -37,6 +40,32 @@ def folder_bodies(profiler: str, folder: Path | None = None) -> list[bytes]:
             return found
     message = f"no *.otlp of {profiler}: give a folder of recordings with --recordings"
     raise SystemExit(message)
+
+
+def bases(size: str, folder: Path | None = None) -> dict[str, list[bytes]]:
+    """Requests of one size in the two ways in which the core may meet them.
+
+    `as sent` is what a client's clean request takes, passed on byte for byte where nothing changes;
+    `rewritten` has one unreferenced string added, so that everything is collected and written anew.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    sent = bodies(size, folder)
+    return {"as sent": sent, "rewritten": [body + ORPHAN for body in sent]}
+
+
+def options(description: str | None) -> argparse.Namespace:
+    """What the command line says: `data`, `rounds`; machine and method are printed."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of <size>_*.pb request bodies")
+    parser.add_argument("--rounds", type=int, default=20)
+    told = parser.parse_args()
+    print(f"machine: {machine()}")
+    print(f"one thread; CPU time, user and system; best of {told.rounds}")
+    return told
 
 
 def machine() -> str:

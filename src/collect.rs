@@ -1,7 +1,7 @@
 //! Garbage collection of the dictionary: which entries a request reaches, and what they are called without the rest.
 
 use crate::dictionary::{Dictionary, Link};
-use crate::profiles::{Profiles, ValueType};
+use crate::profiles::{Profiles, Table, ValueType};
 
 /// The new index of each old one, by table; only those of reached entries mean something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Remap {
     pub attributes: Vec<u32>,
     /// `stack_table`
     pub stacks: Vec<u32>,
-    /// Whether every entry keeps its index.
-    pub is_identity: bool,
+    /// Whether every entry keeps its index, by [`Table`].
+    is_kept: [bool; Table::COUNT],
     /// Whether each entry is reached, by table.
     pub reached: Reached,
 }
@@ -55,21 +55,23 @@ impl Remap {
         reached.mark_profiles(profiles);
         reached.mark_dictionary(&profiles.dictionary);
         let zero_links = reached.drop_zero_links(&profiles.dictionary.links);
-        let tables = [
-            &reached.mappings,
-            &reached.locations,
-            &reached.functions,
-            &reached.links,
-            &reached.strings,
-            &reached.attributes,
-            &reached.stacks,
-        ];
-        let is_identity = tables.iter().all(|table| table.iter().all(|&is_reached| is_reached));
-        let [mappings, locations, functions, mut links, strings, attributes, stacks] = tables.map(|t| renumber(t));
+        let tables = reached.tables();
+        let is_kept = tables.map(|table| !table.contains(&false));
+        let [mappings, locations, functions, mut links, strings, attributes, stacks] = tables.map(renumber);
         for link in zero_links {
             links[link] = 0;
         }
-        Self { mappings, locations, functions, links, strings, attributes, stacks, is_identity, reached }
+        Self { mappings, locations, functions, links, strings, attributes, stacks, is_kept, reached }
+    }
+
+    /// Whether every entry of every table keeps its index.
+    pub fn is_identity(&self) -> bool {
+        self.is_kept == [true; Table::COUNT]
+    }
+
+    /// Whether every entry of these tables keeps its index.
+    pub fn keeps(&self, tables: &[Table]) -> bool {
+        tables.iter().all(|&table| self.is_kept[table as usize])
     }
 }
 
@@ -81,7 +83,17 @@ impl Remap {
         let reached = Reached { mappings, locations, functions, links, strings, attributes, stacks };
         let [mappings, locations, functions, links, strings, attributes, stacks] =
             lens.map(|len| (0..len as u32).collect());
-        Self { mappings, locations, functions, links, strings, attributes, stacks, is_identity: true, reached }
+        Self {
+            mappings,
+            locations,
+            functions,
+            links,
+            strings,
+            attributes,
+            stacks,
+            is_kept: [true; Table::COUNT],
+            reached,
+        }
     }
 }
 
@@ -102,6 +114,11 @@ fn mark(table: &mut [bool], indices: &[u32]) {
 }
 
 impl Reached {
+    /// In the order of [`Table`].
+    pub fn tables(&self) -> [&[bool]; Table::COUNT] {
+        [&self.mappings, &self.locations, &self.functions, &self.links, &self.strings, &self.attributes, &self.stacks]
+    }
+
     fn none(dictionary: &Dictionary) -> Self {
         let table = |len: usize| (0..len).map(|index| index == 0).collect();
         Self {

@@ -1,6 +1,31 @@
 //! Columns: rows of lists, and the Samples of a request.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
+
+/// Something large that a copy shares with what it was copied of, until one of them changes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shared<T>(Arc<T>);
+
+impl<T> From<T> for Shared<T> {
+    fn from(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Clone> DerefMut for Shared<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        Arc::make_mut(&mut self.0)
+    }
+}
 
 /// A list for each row, in one allocation: row `i` ends where `ends[i]` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +42,12 @@ impl<T> Default for Ragged<T> {
 }
 
 impl<T> Ragged<T> {
+    /// Nothing yet, with room for as much as another one holds.
+    #[must_use]
+    pub fn with_room_of(other: &Self) -> Self {
+        Self { items: Vec::with_capacity(other.items.len()), ends: Vec::with_capacity(other.ends.len()) }
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -75,6 +106,17 @@ impl<T> Ragged<T> {
         self.ends.extend(from.ends[rows].iter().map(|end| end - sent + own));
     }
 
+    /// Append some rows of another one, in the order of `rows`.
+    pub fn gather(&mut self, from: &Self, rows: &[usize])
+    where
+        T: Copy,
+    {
+        for &row in rows {
+            self.items.extend_from_slice(from.row(row));
+            self.end_row();
+        }
+    }
+
     /// Empty the first row, and say how many items it had.
     pub fn clear_first_row(&mut self) -> usize {
         let len = self.ends[0];
@@ -122,6 +164,18 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// Nothing yet, with room for as much as other columns hold.
+    #[must_use]
+    pub fn with_room_of(other: &Self) -> Self {
+        Self {
+            stack: Vec::with_capacity(other.len()),
+            link: Vec::with_capacity(other.len()),
+            attributes: Ragged::with_room_of(&other.attributes),
+            values: Ragged::with_room_of(&other.values),
+            timestamps: Ragged::with_room_of(&other.timestamps),
+        }
+    }
+
     /// The number of Samples.
     pub fn len(&self) -> usize {
         self.stack.len()
@@ -138,6 +192,14 @@ impl Samples {
         self.values.items.extend(values);
         self.timestamps.items.extend_from_slice(from.timestamps.row(row));
         self.end_row(from.stack[row], from.link[row]);
+    }
+
+    /// Append some Samples of another set of columns, but for their values.
+    pub fn gather_without_values(&mut self, from: &Self, rows: &[usize]) {
+        self.stack.extend(rows.iter().map(|&row| from.stack[row]));
+        self.link.extend(rows.iter().map(|&row| from.link[row]));
+        self.attributes.gather(&from.attributes, rows);
+        self.timestamps.gather(&from.timestamps, rows);
     }
 
     /// Append Samples of another set of columns as they are.

@@ -1,11 +1,10 @@
 //! `ProfilesDictionary`: its seven tables, read into columns.
 
-use rustc_hash::FxHashMap;
-
-use crate::columns::Ragged;
+use crate::columns::{Ragged, Shared};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::refusal::{Fault, Reason, Repair, Repairs};
+use crate::profiles::Table;
+use crate::refusal::{DictionaryFaults, Fault, Reason, Repair, Repairs};
 use crate::value::{AnyValue, ValueReader};
 use crate::wire::{Reader, Span, Wire};
 
@@ -86,10 +85,16 @@ pub struct Locations {
     pub attributes: Ragged<u32>,
 }
 
-/// Entries of one table that no Profile may reach, each with what is wrong with it. Nearly always empty.
-pub type Faults = FxHashMap<u32, Fault>;
+/// The first entries of a table, as they stand in the body one after the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableSource {
+    /// Their fields of the dictionary.
+    pub span: Span,
+    /// How many they are.
+    pub entries: usize,
+}
 
-/// The seven tables. Entry 0 of each is the zero value.
+/// The seven tables; entry 0 of each is the zero value. Copies share the two that are large.
 #[derive(Debug, Clone, Default)]
 pub struct Dictionary {
     /// `mapping_table`
@@ -97,7 +102,7 @@ pub struct Dictionary {
     /// `attribute_indices` of the Mappings
     pub mapping_attributes: Ragged<u32>,
     /// `location_table`
-    pub locations: Locations,
+    pub locations: Shared<Locations>,
     /// `function_table`
     pub functions: Vec<Function>,
     /// `link_table`
@@ -107,30 +112,14 @@ pub struct Dictionary {
     /// `attribute_table`
     pub attributes: Vec<Attribute>,
     /// `stack_table`: Locations, leaf first
-    pub stacks: Ragged<u32>,
+    pub stacks: Shared<Ragged<u32>>,
     /// Where the tables stand in the body, while they are exactly what stands there.
     pub source: Option<Span>,
+    /// Where the first entries of each table stand in the body, in the order of [`Table`]; who changes one of them
+    /// forgets its table's. All empty unless the tables came in one piece, without unknown fields and without fault.
+    pub table_sources: [TableSource; Table::COUNT],
     /// Unknown fields in `source`.
     pub unknown_fields: u64,
-}
-
-/// What is wrong with the entries of each table.
-#[derive(Debug, Default)]
-pub struct DictionaryFaults {
-    /// by `mapping_table` index
-    pub mappings: Faults,
-    /// by `location_table` index
-    pub locations: Faults,
-    /// by `function_table` index
-    pub functions: Faults,
-    /// by `link_table` index
-    pub links: Faults,
-    /// by `string_table` index
-    pub strings: Faults,
-    /// by `attribute_table` index
-    pub attributes: Faults,
-    /// by `stack_table` index
-    pub stacks: Faults,
 }
 
 /// Reads the dictionary of a request.
@@ -138,8 +127,12 @@ pub struct DictionaryReader<'a, 'v> {
     body: &'a [u8],
     limits: &'a Limits,
     values: &'v mut ValueReader<'a>,
-    /// The tables so far.
+    /// The tables so far, but for the two that are shared.
     pub dictionary: Dictionary,
+    locations: Locations,
+    stacks: Ragged<u32>,
+    /// The fields of each table, while they stand one after the other; `None` when they do not.
+    runs: [Option<Span>; Table::COUNT],
     /// What is wrong with their entries.
     pub faults: DictionaryFaults,
     /// What was set right.
@@ -151,13 +144,23 @@ pub struct DictionaryReader<'a, 'v> {
 impl<'a, 'v> DictionaryReader<'a, 'v> {
     /// A reader of no table yet.
     pub fn new(body: &'a [u8], limits: &'a Limits, values: &'v mut ValueReader<'a>) -> Self {
-        let (dictionary, faults, repairs) = Default::default();
-        Self { body, limits, values, dictionary, faults, repairs, changed: false }
+        let (dictionary, locations, stacks, faults, repairs) = Default::default();
+        let runs = [Some(Span::default()); Table::COUNT];
+        Self { body, limits, values, dictionary, locations, stacks, runs, faults, repairs, changed: false }
     }
 
     /// Read one occurrence of the dictionary; several go on one after the other, as protobuf has it.
     pub fn read(&mut self, mut message: Reader<'a>) -> Result<()> {
-        while let Some((number, wire)) = message.next_field()? {
+        let (mut run, mut start) = (0, 0);
+        loop {
+            let at = message.remaining().start;
+            let field = message.next_field()?;
+            let next = field.map_or(0, |(number, _)| number);
+            if next != run {
+                self.end_run(run, Span { start, len: at - start });
+                (run, start) = (next, at);
+            }
+            let Some((number, wire)) = field else { return Ok(()) };
             match number {
                 1 => self.mapping(message.message(wire, "ProfilesDictionary.mapping_table")?)?,
                 2 => self.location(message.message(wire, "ProfilesDictionary.location_table")?)?,
@@ -169,19 +172,25 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
                 _ => self.values.skip(&mut message, number, wire)?,
             }
         }
-        Ok(())
+    }
+
+    /// Fields of one table ended.
+    fn end_run(&mut self, number: u32, span: Span) {
+        if let Some(run) = self.runs.get_mut((number as usize).wrapping_sub(1)) {
+            *run = run.filter(|first| first.len == 0).map(|_| span);
+        }
     }
 
     /// Whether no table has any entry.
     pub fn is_empty(&self) -> bool {
         let d = &self.dictionary;
         d.mappings.is_empty()
-            && d.locations.mapping.is_empty()
+            && self.locations.mapping.is_empty()
             && d.functions.is_empty()
             && d.links.is_empty()
             && d.strings.is_empty()
             && d.attributes.is_empty()
-            && d.stacks.is_empty()
+            && self.stacks.is_empty()
     }
 
     /// The tables, completed with the zero value where a table is empty. `sources` are the pieces they were read
@@ -190,10 +199,18 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
         self.add_missing_zero_entries();
         self.clear_zero_entries();
         self.dictionary.unknown_fields = self.values.take_unknown();
+        self.dictionary.locations = self.locations.into();
+        self.dictionary.stacks = self.stacks.into();
         self.dictionary.source = match sources {
             [source] if !self.changed => Some(*source),
             _ => None,
         };
+        if self.dictionary.source.is_some() && self.dictionary.unknown_fields == 0 {
+            let lens = self.dictionary.table_lens();
+            for ((source, run), entries) in self.dictionary.table_sources.iter_mut().zip(self.runs).zip(lens) {
+                *source = run.map_or_else(TableSource::default, |span| TableSource { span, entries });
+            }
+        }
         (self.dictionary, self.faults, self.repairs)
     }
 
@@ -201,12 +218,12 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
     /// refused, and it is not passed on.
     fn clear_zero_entries(&mut self) {
         let d = &mut self.dictionary;
-        let locations = &mut d.locations;
+        let locations = &mut self.locations;
         let lists_are_empty = [
             d.mapping_attributes.clear_first_row(),
             locations.lines.clear_first_row(),
             locations.attributes.clear_first_row(),
-            d.stacks.clear_first_row(),
+            self.stacks.clear_first_row(),
         ]
         .map(|cleared| cleared == 0);
         let numbers = (std::mem::take(&mut locations.mapping[0]), std::mem::take(&mut locations.address[0]));
@@ -243,7 +260,7 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
             d.mappings.push(Mapping::default());
             d.mapping_attributes.end_row();
         });
-        let locations = &mut d.locations;
+        let locations = &mut self.locations;
         complete(locations.mapping.is_empty(), &mut || {
             locations.mapping.push(0);
             locations.address.push(0);
@@ -254,7 +271,7 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
         complete(d.links.is_empty(), &mut || d.links.push(Link::default()));
         complete(d.strings.is_empty(), &mut || d.strings.push(Span::default()));
         complete(d.attributes.is_empty(), &mut || d.attributes.push(Attribute::default()));
-        complete(d.stacks.is_empty(), &mut || d.stacks.end_row());
+        complete(self.stacks.is_empty(), &mut || self.stacks.end_row());
         self.changed |= added > 0;
         // A request without any dictionary is not one with seven faults.
         for _ in 0..if is_missing { 0 } else { added } {
@@ -302,7 +319,7 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
     }
 
     fn location(&mut self, mut message: Reader<'a>) -> Result<()> {
-        self.room(self.dictionary.locations.mapping.len(), "location_table entries")?;
+        self.room(self.locations.mapping.len(), "location_table entries")?;
         let (mut mapping, mut address) = (0, 0);
         while let Some((number, wire)) = message.next_field()? {
             match number {
@@ -310,13 +327,13 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
                 2 => address = message.uint64(wire, "Location.address")?,
                 3 => self.line(message.message(wire, "Location.lines")?)?,
                 4 => {
-                    let attributes = &mut self.dictionary.locations.attributes.items;
+                    let attributes = &mut self.locations.attributes.items;
                     message.indices(wire, attributes, "Location.attribute_indices")?;
                 }
                 _ => self.values.skip(&mut message, number, wire)?,
             }
         }
-        let locations = &mut self.dictionary.locations;
+        let locations = &mut self.locations;
         locations.mapping.push(mapping);
         locations.address.push(address);
         locations.lines.end_row();
@@ -325,7 +342,7 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
     }
 
     fn line(&mut self, mut message: Reader<'a>) -> Result<()> {
-        self.room(self.dictionary.locations.lines.items.len(), "lines")?;
+        self.room(self.locations.lines.items.len(), "lines")?;
         let mut line = Line::default();
         while let Some((number, wire)) = message.next_field()? {
             match number {
@@ -335,7 +352,7 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
                 _ => self.values.skip(&mut message, number, wire)?,
             }
         }
-        self.dictionary.locations.lines.items.push(line);
+        self.locations.lines.items.push(line);
         Ok(())
     }
 
@@ -421,9 +438,9 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
     }
 
     fn stack(&mut self, mut message: Reader<'a>) -> Result<()> {
-        let index = self.dictionary.stacks.len();
+        let index = self.stacks.len();
         self.room(index, "stack_table entries")?;
-        let stacks = &mut self.dictionary.stacks;
+        let stacks = &mut self.stacks;
         while let Some((number, wire)) = message.next_field()? {
             match number {
                 1 => message.indices(wire, &mut stacks.items, "Stack.location_indices")?,

@@ -1,12 +1,25 @@
 //! From `Profiles` to the wire, by the profiling SIG's rules. What did not change is passed on as it came.
 
 use crate::collect::Remap;
-use crate::dictionary::{Dictionary, Link};
-use crate::profiles::{Profile, Profiles, Resource, ResourceProfiles, Scope, ScopeProfiles, Source, ValueType};
+use crate::dictionary::{Dictionary, Link, TableSource};
+use crate::profiles::{Profile, Profiles, Resource, ResourceProfiles, Scope, ScopeProfiles, Source, Table, ValueType};
 use crate::wire::{Span, Writer};
 
 /// A `profile_id` field: key, length, 16 bytes.
 const PROFILE_ID_FIELD_BYTES: usize = 18;
+
+/// The tables that a Profile refers to.
+const REFERENCES_OF_PROFILE: &[Table] = &[Table::Strings, Table::Attributes, Table::Links, Table::Stacks];
+/// The tables that the entries of each table refer to, in the order of [`Table`].
+const REFERENCES: [&[Table]; Table::COUNT] = [
+    &[Table::Strings, Table::Attributes],
+    &[Table::Mappings, Table::Functions, Table::Attributes],
+    &[Table::Strings],
+    &[],
+    &[],
+    &[Table::Strings],
+    &[Table::Locations],
+];
 
 impl Profiles {
     /// The request on the wire, and how many unknown fields were left out because they stood in a message that had
@@ -14,7 +27,7 @@ impl Profiles {
     pub fn to_otlp(&self) -> (Vec<u8>, u64) {
         let remap = Remap::of(self);
         let mut encoder = Encoder { profiles: self, body: &self.body, remap, unknown_fields_dropped: 0 };
-        if self.is_body && encoder.remap.is_identity {
+        if self.is_body && encoder.remap.is_identity() {
             return (self.body.to_vec(), 0);
         }
         encoder.unknown_fields_dropped = self.unknown_fields;
@@ -65,7 +78,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn resource(&mut self, writer: &mut Writer, resource: &Resource) {
-        let is_unchanged = self.remap.is_identity || !refers(&resource.attributes);
+        let is_unchanged = self.remap.keeps(&[Table::Strings]) || !refers(&resource.attributes);
         if let Some(bytes) = self.unchanged(resource.source, is_unchanged) {
             return writer.present_bytes(1, bytes);
         }
@@ -94,7 +107,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn scope(&mut self, writer: &mut Writer, scope: &Scope) {
-        let is_unchanged = self.remap.is_identity || !refers(&scope.attributes);
+        let is_unchanged = self.remap.keeps(&[Table::Strings]) || !refers(&scope.attributes);
         if let Some(bytes) = self.unchanged(scope.source, is_unchanged) {
             return writer.present_bytes(1, bytes);
         }
@@ -109,7 +122,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn profile(&mut self, writer: &mut Writer, profile: &Profile) {
-        if let Some(bytes) = self.unchanged(profile.source, self.remap.is_identity) {
+        if let Some(bytes) = self.unchanged(profile.source, self.remap.keeps(REFERENCES_OF_PROFILE)) {
             return writer.message(2, bytes.len(), |w| {
                 w.raw(bytes);
                 if profile.profile_id_made {
@@ -157,7 +170,7 @@ impl<'a> Encoder<'a> {
     fn dictionary(&mut self, writer: &mut Writer) {
         let dictionary = &self.profiles.dictionary;
         let source = Source { span: dictionary.source, unknown_fields: dictionary.unknown_fields };
-        if let Some(bytes) = self.unchanged(source, self.remap.is_identity) {
+        if let Some(bytes) = self.unchanged(source, self.remap.is_identity()) {
             return writer.present_bytes(2, bytes);
         }
         writer.message(2, self.body.len(), |w| {
@@ -171,8 +184,21 @@ impl<'a> Encoder<'a> {
         });
     }
 
+    /// Pass the first entries of a table on as they stand, when they and what they refer to keep their index; the
+    /// indices of those that are to be written anew.
+    fn written_anew<'e>(&'e self, writer: &mut Writer, table: Table) -> impl Iterator<Item = usize> + use<'e, 'a> {
+        let mut source = self.profiles.dictionary.table_sources[table as usize];
+        if !(self.remap.keeps(&[table]) && self.remap.keeps(REFERENCES[table as usize])) {
+            source = TableSource::default();
+        }
+        writer.raw(source.span.of(self.body));
+        let reached = self.remap.reached.tables()[table as usize];
+        (source.entries..reached.len()).filter(|&index| reached[index])
+    }
+
     fn mappings(&self, writer: &mut Writer, dictionary: &Dictionary) {
-        for (index, mapping) in reached(&dictionary.mappings, &self.remap.reached.mappings) {
+        for index in self.written_anew(writer, Table::Mappings) {
+            let mapping = &dictionary.mappings[index];
             writer.message(1, 16, |w| {
                 w.uint64(1, mapping.memory_start);
                 w.uint64(2, mapping.memory_limit);
@@ -185,9 +211,9 @@ impl<'a> Encoder<'a> {
 
     fn locations(&self, writer: &mut Writer, dictionary: &Dictionary) {
         let locations = &dictionary.locations;
-        for (index, &mapping) in reached(&locations.mapping, &self.remap.reached.locations) {
+        for index in self.written_anew(writer, Table::Locations) {
             writer.message(2, 24, |w| {
-                w.uint64(1, u64::from(self.remap.mappings[mapping as usize]));
+                w.uint64(1, u64::from(self.remap.mappings[locations.mapping[index] as usize]));
                 w.uint64(2, locations.address[index]);
                 for line in locations.lines.row(index) {
                     w.message(3, 8, |w| {
@@ -202,7 +228,8 @@ impl<'a> Encoder<'a> {
     }
 
     fn functions(&self, writer: &mut Writer, dictionary: &Dictionary) {
-        for (_, function) in reached(&dictionary.functions, &self.remap.reached.functions) {
+        for index in self.written_anew(writer, Table::Functions) {
+            let function = &dictionary.functions[index];
             writer.message(3, 12, |w| {
                 w.uint64(1, u64::from(self.string(function.name)));
                 w.uint64(2, u64::from(self.string(function.system_name)));
@@ -213,7 +240,8 @@ impl<'a> Encoder<'a> {
     }
 
     fn links(&self, writer: &mut Writer, links: &[Link]) {
-        for (_, link) in reached(links, &self.remap.reached.links) {
+        for index in self.written_anew(writer, Table::Links) {
+            let link = &links[index];
             writer.message(4, 28, |w| {
                 // The checker takes only the empty Link as the zero entry.
                 if *link != Link::default() {
@@ -225,13 +253,14 @@ impl<'a> Encoder<'a> {
     }
 
     fn strings(&self, writer: &mut Writer, strings: &[Span]) {
-        for (_, string) in reached(strings, &self.remap.reached.strings) {
-            writer.present_bytes(5, string.of(self.body));
+        for index in self.written_anew(writer, Table::Strings) {
+            writer.present_bytes(5, strings[index].of(self.body));
         }
     }
 
     fn attributes(&self, writer: &mut Writer, dictionary: &Dictionary) {
-        for (index, attribute) in reached(&dictionary.attributes, &self.remap.reached.attributes) {
+        for index in self.written_anew(writer, Table::Attributes) {
+            let attribute = &dictionary.attributes[index];
             writer.message(6, 32, |w| {
                 w.uint64(1, u64::from(self.string(attribute.key)));
                 if index > 0 {
@@ -243,7 +272,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn stacks(&self, writer: &mut Writer, dictionary: &Dictionary) {
-        for (index, _) in self.remap.reached.stacks.iter().enumerate().filter(|&(_, &is_reached)| is_reached) {
+        for index in self.written_anew(writer, Table::Stacks) {
             let row = dictionary.stacks.row(index);
             writer.message(7, row.len() + row.len() / 2 + 2, |w| {
                 w.packed(1, indices(row, &self.remap.locations));
@@ -262,9 +291,4 @@ fn refers(attributes: &[crate::value::KeyValue]) -> bool {
 
 fn indices<'a>(old: &'a [u32], new: &'a [u32]) -> impl ExactSizeIterator<Item = u64> + 'a {
     old.iter().map(|&index| u64::from(new[index as usize]))
-}
-
-/// The entries that are reached, each with its old index.
-fn reached<'a, T>(entries: &'a [T], reached: &'a [bool]) -> impl Iterator<Item = (usize, &'a T)> {
-    entries.iter().enumerate().filter(|&(index, _)| reached[index])
 }

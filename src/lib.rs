@@ -34,6 +34,7 @@ pub mod split;
 pub mod symbols;
 
 pub mod link;
+pub mod pattern;
 pub mod policy;
 pub mod redact;
 pub mod rewrite;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
 use crate::dictionary::{Attribute, Link};
 use crate::profiles::{Profile, Profiles};
 use crate::rewrite::Rewrite;
@@ -70,6 +68,9 @@ pub struct Linked {
     pub conflict_count: u64,
 }
 
+/// By attribute, what it says of a span, and the place of its name: the first one counts.
+type Ids = Vec<Option<(usize, Id)>>;
+
 /// What an attribute says of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Id {
@@ -85,34 +86,47 @@ impl Profiles {
     pub fn link(self: &Arc<Self>, names: &[&str]) -> Linked {
         let ids = self.attribute_ids(names);
         let mut found = Found::default();
-        if ids.is_empty() {
-            for (group, _, profile) in self.iter() {
-                let mut totals = Totals::default();
-                for row in profile.rows.clone() {
-                    totals.count(self, row, self.state(row));
-                }
-                found.add(self, self.service(group), profile, &totals);
-            }
-            return found.linked(Arc::clone(self));
-        }
-        let mut is_changed = false;
-        let made = Rewrite::new(self).finish(|rewrite, group, _, profile| {
-            let start = rewrite.samples.len();
+        for (group, _, profile) in self.iter() {
             let mut totals = Totals::default();
             for row in profile.rows.clone() {
-                let state = self.recover(rewrite, row, &ids, &mut found);
+                let state = if ids.is_empty() { self.state(row) } else { found.judge(self, row, &ids) };
                 totals.count(self, row, state);
             }
             found.add(self, self.service(group), profile, &totals);
-            let is_profile_changed = totals.0[LinkState::Recovered as usize].0 > 0;
-            is_changed |= is_profile_changed;
-            let mut made = Profile { rows: start..rewrite.samples.len(), ..profile.clone() };
-            if is_profile_changed {
-                made.source.span = None;
+        }
+        let profiles = if found.recovered.is_empty() {
+            Arc::clone(self)
+        } else {
+            Arc::new(self.with_links(&found.recovered, &ids))
+        };
+        Linked { profiles, coverage: found.coverage, conflict_count: found.conflict_count }
+    }
+
+    /// The request with recovered Links, instead of the attributes that they were made of.
+    fn with_links(&self, mut recovered: &[(usize, Link)], ids: &Ids) -> Self {
+        Rewrite::new(self).finish(|rewrite, _, _, profile| {
+            let count = recovered.iter().take_while(|(row, _)| profile.rows.contains(row)).count();
+            if count == 0 {
+                return vec![rewrite.keep(profile)];
             }
+            let own = recovered.split_off(..count).unwrap_or_default();
+            let start = rewrite.samples.len();
+            let mut next = profile.rows.start;
+            for &(row, link) in own {
+                rewrite.samples.extend_from(&self.samples, next..row);
+                next = row + 1;
+                let link = rewrite.link(link);
+                let kept = self.samples.attributes.row(row).iter().filter(|&&index| ids[index as usize].is_none());
+                rewrite.samples.attributes.items.extend(kept);
+                rewrite.samples.values.items.extend_from_slice(self.samples.values.row(row));
+                rewrite.samples.timestamps.items.extend_from_slice(self.samples.timestamps.row(row));
+                rewrite.samples.end_row(self.samples.stack[row], link);
+            }
+            rewrite.samples.extend_from(&self.samples, next..profile.rows.end);
+            let mut made = Profile { rows: start..rewrite.samples.len(), ..profile.clone() };
+            made.source.span = None;
             vec![made]
-        });
-        found.linked(if is_changed { Arc::new(made) } else { Arc::clone(self) })
+        })
     }
 
     /// How a Sample stands by its Link alone.
@@ -126,19 +140,19 @@ impl Profiles {
         }
     }
 
-    /// What attributes of these names say, by attribute index, with the place of the name: the first one counts.
-    fn attribute_ids(&self, names: &[&str]) -> FxHashMap<u32, (usize, Id)> {
-        let id = |(index, attribute): (usize, &Attribute)| {
+    /// What attributes of these names say; empty when there are none.
+    fn attribute_ids(&self, names: &[&str]) -> Ids {
+        let mut ids = vec![];
+        for (index, attribute) in self.dictionary.attributes.iter().enumerate() {
             let key = self.string(attribute.key);
-            let place = names.iter().position(|name| name.as_bytes() == key)?;
-            let is_trace = names[place].contains("trace");
-            let id = if is_trace { self.trace_id(attribute) } else { self.span_id(attribute) };
-            Some((index as u32, (place, id.unwrap_or(Id::Malformed))))
-        };
-        if names.is_empty() {
-            return FxHashMap::default();
+            if let Some(place) = names.iter().position(|name| name.as_bytes() == key) {
+                let is_trace = names[place].contains("trace");
+                let id = if is_trace { self.trace_id(attribute) } else { self.span_id(attribute) };
+                ids.resize(self.dictionary.attributes.len(), None);
+                ids[index] = Some((place, id.unwrap_or(Id::Malformed)));
+            }
         }
-        self.dictionary.attributes.iter().enumerate().filter_map(id).collect()
+        ids
     }
 
     fn text(&self, value: &AnyValue) -> Option<&[u8]> {
@@ -165,49 +179,6 @@ impl Profiles {
         };
         id.filter(|id| *id != [0; 8]).map(Id::Span)
     }
-
-    /// Append a Sample, with its Link recovered where it has none.
-    fn recover(
-        &self,
-        rewrite: &mut Rewrite<'_>,
-        row: usize,
-        ids: &FxHashMap<u32, (usize, Id)>,
-        found_so_far: &mut Found,
-    ) -> LinkState {
-        let attributes = self.samples.attributes.row(row);
-        let mut found: Vec<(usize, Id)> = attributes.iter().filter_map(|index| ids.get(index).copied()).collect();
-        found.sort_unstable_by_key(|&(place, _)| place);
-        let trace_id = found.iter().find_map(|(_, id)| if let Id::Trace(id) = id { Some(*id) } else { None });
-        let span_id = found.iter().find_map(|(_, id)| if let Id::Span(id) = id { Some(*id) } else { None });
-        let is_malformed = found.iter().any(|&(_, id)| id == Id::Malformed);
-        let own = self.dictionary.links[self.samples.link[row] as usize];
-        let state = match (trace_id, span_id) {
-            _ if own.is_linked() => {
-                let differs = found.iter().any(|(_, id)| match id {
-                    Id::Trace(id) => *id != own.trace_id,
-                    Id::Span(id) => *id != own.span_id,
-                    Id::Malformed => false,
-                });
-                found_so_far.conflict_count += u64::from(differs);
-                LinkState::Linked
-            }
-            (Some(trace_id), Some(span_id)) => {
-                let link = rewrite.link(Link { trace_id, span_id });
-                let kept = attributes.iter().copied().filter(|index| !ids.contains_key(index));
-                rewrite.samples.attributes.items.extend(kept);
-                rewrite.samples.values.items.extend_from_slice(self.samples.values.row(row));
-                rewrite.samples.timestamps.items.extend_from_slice(self.samples.timestamps.row(row));
-                rewrite.samples.end_row(self.samples.stack[row], link);
-                return LinkState::Recovered;
-            }
-            _ if is_malformed => LinkState::Malformed,
-            (Some(_), None) => LinkState::NoSpanId,
-            (None, Some(_)) => LinkState::NoTraceId,
-            (None, None) => self.state(row),
-        };
-        rewrite.samples.extend_from(&self.samples, row..row + 1);
-        state
-    }
 }
 
 /// What was found so far.
@@ -215,6 +186,42 @@ impl Profiles {
 struct Found {
     coverage: Vec<Coverage>,
     conflict_count: u64,
+    /// Rows that get a Link, in the order of the Profiles.
+    recovered: Vec<(usize, Link)>,
+}
+
+/// What the attributes of a Sample say of its span: of each id the one that counts, with the place of its name.
+#[derive(Default)]
+struct Said {
+    trace_id: Option<(usize, [u8; 16])>,
+    span_id: Option<(usize, [u8; 8])>,
+    is_malformed: bool,
+    contradicts: bool,
+}
+
+impl Said {
+    fn of(attributes: &[u32], ids: &Ids, link: &Link) -> Self {
+        let mut said = Self::default();
+        for (place, id) in attributes.iter().filter_map(|&index| ids[index as usize]) {
+            match id {
+                Id::Trace(id) => {
+                    said.contradicts |= id != link.trace_id;
+                    said.trace_id = first(said.trace_id, (place, id));
+                }
+                Id::Span(id) => {
+                    said.contradicts |= id != link.span_id;
+                    said.span_id = first(said.span_id, (place, id));
+                }
+                Id::Malformed => said.is_malformed = true,
+            }
+        }
+        said
+    }
+}
+
+/// The one whose name comes first.
+fn first<T>(so_far: Option<(usize, T)>, found: (usize, T)) -> Option<(usize, T)> {
+    so_far.filter(|&(place, _)| place <= found.0).or(Some(found))
 }
 
 /// Samples and what they stand for, by state.
@@ -230,6 +237,26 @@ impl Totals {
 }
 
 impl Found {
+    /// How a Sample stands by its Link and its attributes.
+    fn judge(&mut self, profiles: &Profiles, row: usize, ids: &Ids) -> LinkState {
+        let own = &profiles.dictionary.links[profiles.samples.link[row] as usize];
+        let said = Said::of(profiles.samples.attributes.row(row), ids, own);
+        match (said.trace_id, said.span_id) {
+            _ if own.is_linked() => {
+                self.conflict_count += u64::from(said.contradicts);
+                LinkState::Linked
+            }
+            (Some((_, trace_id)), Some((_, span_id))) => {
+                self.recovered.push((row, Link { trace_id, span_id }));
+                LinkState::Recovered
+            }
+            _ if said.is_malformed => LinkState::Malformed,
+            (Some(_), None) => LinkState::NoSpanId,
+            (None, Some(_)) => LinkState::NoTraceId,
+            (None, None) => profiles.state(row),
+        }
+    }
+
     fn add(&mut self, profiles: &Profiles, service: &[u8], profile: &Profile, totals: &Totals) {
         let (name, unit) = profiles.sample_type(profile);
         let text = String::from_utf8_lossy;
@@ -246,10 +273,6 @@ impl Found {
                 self.coverage[index].value += value;
             }
         }
-    }
-
-    fn linked(self, profiles: Arc<Profiles>) -> Linked {
-        Linked { profiles, coverage: self.coverage, conflict_count: self.conflict_count }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tables of a merged request: those symbols that it uses, the most used first, since a small index takes fewer
 //! bytes on the wire.
 
-use crate::columns::Ragged;
+use crate::columns::{Ragged, Shared};
 use crate::dictionary::{Attribute, Dictionary, Function, Line, Locations, Mapping};
 use crate::symbols::Symbols;
 use crate::wire::Span;
@@ -165,18 +165,19 @@ impl<'a> Order<'a> {
         let dictionary = Dictionary {
             mappings: mappings.entries(&d.mappings).map(mapping).collect(),
             mapping_attributes: indexed(mappings.rows(&d.mapping_attributes), |&symbol| attributes.index(symbol)),
-            locations: Locations {
+            locations: Shared::from(Locations {
                 mapping: locations.entries(&d.locations.mapping).map(|&symbol| mappings.index(symbol)).collect(),
                 address: locations.entries(&d.locations.address).copied().collect(),
                 lines: indexed(locations.rows(&d.locations.lines), line),
                 attributes: indexed(locations.rows(&d.locations.attributes), |&symbol| attributes.index(symbol)),
-            },
+            }),
             functions: functions.entries(&d.functions).map(function).collect(),
             links: links.entries(&d.links).copied().collect(),
             strings: strings.entries(&d.strings).map(|&span| copied(span)).collect(),
             attributes: attributes.entries(&d.attributes).map(|entry| attribute(entry, &mut copied)).collect(),
-            stacks: indexed(stacks.rows(&d.stacks), |&symbol| locations.index(symbol)),
+            stacks: Shared::from(indexed(stacks.rows(&d.stacks), |&symbol| locations.index(symbol))),
             source: None,
+            table_sources: Default::default(),
             unknown_fields: 0,
         };
         (dictionary, Ranks { strings, attributes, links, stacks })

@@ -46,8 +46,32 @@ pub struct Removed {
     pub duplicates: [u64; 7],
 }
 
-/// The tables of a dictionary, in the order of their fields.
-pub const TABLES: [&str; 7] = [
+/// A table of a dictionary, in the order of their fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// `mapping_table`
+    Mappings,
+    /// `location_table`
+    Locations,
+    /// `function_table`
+    Functions,
+    /// `link_table`
+    Links,
+    /// `string_table`
+    Strings,
+    /// `attribute_table`
+    Attributes,
+    /// `stack_table`
+    Stacks,
+}
+
+impl Table {
+    /// How many there are.
+    pub const COUNT: usize = 7;
+}
+
+/// The names of the tables, in the order of their fields.
+pub const TABLES: [&str; Table::COUNT] = [
     "mapping_table",
     "location_table",
     "function_table",

@@ -5,13 +5,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use regex::Regex;
-use rustc_hash::FxHashMap;
 use sha2::Sha256;
 
 use crate::columns::{Ragged, Samples};
-use crate::dictionary::Dictionary;
-use crate::profiles::{Profile, Profiles, ResourceProfiles};
+use crate::dictionary::{Dictionary, Function, Mapping, TableSource};
+use crate::pattern::Pattern;
+use crate::profiles::{Profile, Profiles, ResourceProfiles, Table};
 use crate::value::{AnyValue, KeyValue};
 use crate::wire::Span;
 
@@ -59,7 +58,7 @@ pub struct RedactionRule {
     /// The attribute's key; any when `None`. Of no meaning for symbols and paths.
     pub key: Option<String>,
     /// What the text must contain; anything when `None`.
-    pub pattern: Option<Regex>,
+    pub pattern: Option<Pattern>,
     /// What is done.
     pub treatment: Treatment,
 }
@@ -85,33 +84,29 @@ pub struct Redacted {
 }
 
 impl Profiles {
-    /// Carry out redaction.
+    /// Carry out redaction. What is to be changed is found first, and copied only then.
     pub fn redact(self: &Arc<Self>, redaction: &Redaction) -> Redacted {
         let mut redactor = Redactor::new(self, redaction);
-        let mut resources = self.resources.clone();
-        for group in &mut resources {
-            redactor.group(group);
-        }
-        let dictionary = redactor.dictionary();
-        let removed = std::mem::take(&mut redactor.removed_attributes);
-        let samples =
-            if removed.contains(&true) { without(&self.samples, &removed) } else { Arc::clone(&self.samples) };
-        let mut payloads_dropped = 0;
-        for profile in resources.iter_mut().flat_map(|r| &mut r.scopes).flat_map(|s| &mut s.profiles) {
-            payloads_dropped += u64::from(profile.original_payload.len > 0);
-            clear(profile, &removed);
-        }
-        let Redactor { text, changed, is_changed, .. } = redactor;
-        if !is_changed && payloads_dropped == 0 {
+        let groups: Vec<_> = self.resources.iter().map(|group| redactor.group(group)).collect();
+        redactor.dictionary();
+        let Redactor { text, changed, dictionary, removed_attributes: removed, .. } = redactor;
+        let payloads_dropped = self.iter().filter(|(_, _, profile)| profile.original_payload.len > 0).count() as u64;
+        if payloads_dropped == 0 && changed.iter().all(|&count| count == 0) {
             return Redacted { profiles: Arc::clone(self), changed, payloads_dropped };
         }
-        let body = if text.is_empty() { self.body.clone() } else { [&self.body[..], &text].concat().into() };
+        let mut resources = self.resources.clone();
+        for (group, pairs) in resources.iter_mut().zip(groups) {
+            pairs.replace_in(group);
+        }
+        for profile in resources.iter_mut().flat_map(|r| &mut r.scopes).flat_map(|s| &mut s.profiles) {
+            clear(profile, &removed);
+        }
         let (rejections, repairs) = Default::default();
         let profiles = Profiles {
-            body,
+            body: if text.is_empty() { self.body.clone() } else { [&self.body[..], &text].concat().into() },
             dictionary,
             resources,
-            samples,
+            samples: if removed.is_empty() { Arc::clone(&self.samples) } else { without(&self.samples, &removed) },
             rejections,
             repairs,
             is_collected: false,
@@ -127,7 +122,7 @@ fn clear(profile: &mut Profile, removed: &[bool]) {
     if profile.drop_payload() {
         profile.source.span = None;
     }
-    if removed.contains(&true) {
+    if !removed.is_empty() {
         profile.attributes.retain(|&index| !removed[index as usize]);
         profile.source.span = None;
     }
@@ -146,29 +141,49 @@ fn kept(lists: &Ragged<u32>, removed: &[bool]) -> Ragged<u32> {
     kept
 }
 
+/// What becomes of something.
+enum Treated<T> {
+    Same,
+    Gone,
+    New(T),
+}
+
+/// The attributes of a group's Resource and of its scopes, where they change.
+struct Pairs {
+    resource: Option<Vec<KeyValue>>,
+    scopes: Vec<Option<Vec<KeyValue>>>,
+}
+
+impl Pairs {
+    fn replace_in(self, group: &mut ResourceProfiles) {
+        if let (Some(resource), Some(pairs)) = (&mut group.resource, self.resource) {
+            (resource.attributes, resource.source.span) = (pairs, None);
+        }
+        for (scope, pairs) in group.scopes.iter_mut().zip(self.scopes) {
+            if let (Some(scope), Some(pairs)) = (&mut scope.scope, pairs) {
+                (scope.attributes, scope.source.span) = (pairs, None);
+            }
+        }
+    }
+}
+
 struct Redactor<'a> {
     source: &'a Profiles,
     redaction: &'a Redaction,
     /// What is appended to the body.
     text: Vec<u8>,
     changed: Vec<u64>,
-    is_changed: bool,
+    /// Copied when the first entry changes.
+    dictionary: Arc<Dictionary>,
+    /// By attribute, whether it goes; empty while none does.
     removed_attributes: Vec<bool>,
-}
-
-/// What a text becomes.
-enum Outcome {
-    Same,
-    Gone,
-    New(String),
 }
 
 impl<'a> Redactor<'a> {
     fn new(source: &'a Profiles, redaction: &'a Redaction) -> Self {
-        let (text, is_changed) = Default::default();
+        let (text, removed_attributes) = Default::default();
         let changed = vec![0; redaction.rules.len()];
-        let removed_attributes = vec![false; source.dictionary.attributes.len()];
-        Self { source, redaction, text, changed, is_changed, removed_attributes }
+        Self { source, redaction, text, changed, dictionary: Arc::clone(&source.dictionary), removed_attributes }
     }
 
     fn append(&mut self, text: &str) -> Span {
@@ -177,150 +192,193 @@ impl<'a> Redactor<'a> {
         Span { start, len: text.len() as u32 }
     }
 
-    /// What the first matching rule makes of a text.
-    fn outcome(&mut self, role: Role, key: &[u8], text: &str) -> Outcome {
-        let is_for = |rule: &RedactionRule| {
+    /// The rules for a role and key, with their numbers; the first whose pattern is found decides.
+    fn rules(&self, role: Role, key: &[u8]) -> impl Iterator<Item = (usize, &'a RedactionRule)> {
+        self.redaction.rules.iter().enumerate().filter(move |(_, rule)| {
             let role_matches = rule.role == role || (rule.role == Role::Attribute && role == Role::CommandLine);
-            role_matches
-                && rule.key.as_ref().is_none_or(|own| own.as_bytes() == key)
-                && rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
-        };
-        let Some(number) = self.redaction.rules.iter().position(is_for) else { return Outcome::Same };
-        let RedactionRule { treatment, pattern, .. } = &self.redaction.rules[number];
-        let outcome = match treatment {
-            Treatment::Keep => return Outcome::Same,
-            Treatment::Drop => Outcome::Gone,
-            Treatment::Hash => Outcome::New(self.hash(text)),
-            Treatment::Mask(mask) => Outcome::New(match pattern {
-                Some(pattern) => pattern.replace_all(text, mask.as_str()).into_owned(),
+            role_matches && rule.key.as_ref().is_none_or(|own| own.as_bytes() == key)
+        })
+    }
+
+    /// What the first matching rule makes of a text.
+    fn outcome(&mut self, role: Role, key: &[u8], text: &[u8]) -> Treated<String> {
+        let finds = |rule: &RedactionRule| rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
+        let Some((number, rule)) = self.rules(role, key).find(|(_, rule)| finds(rule)) else { return Treated::Same };
+        let outcome = match &rule.treatment {
+            Treatment::Keep => return Treated::Same,
+            Treatment::Drop => Treated::Gone,
+            Treatment::Hash => Treated::New(self.hash(text)),
+            Treatment::Mask(mask) => Treated::New(match &rule.pattern {
+                Some(pattern) => pattern.replace_all(text, mask),
                 None => mask.clone(),
             }),
         };
         self.changed[number] += 1;
-        self.is_changed = true;
         outcome
     }
 
-    fn hash(&self, text: &str) -> String {
+    fn hash(&self, text: &[u8]) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.redaction.key) else { return MASK.to_owned() };
-        mac.update(text.as_bytes());
+        mac.update(text);
         let digest = mac.finalize().into_bytes();
         let first = digest.iter().take(HASH_BYTES).fold(0_u128, |number, &byte| number << 8 | u128::from(byte));
         format!("{first:032x}")
     }
 
-    fn group(&mut self, group: &mut ResourceProfiles) {
-        if let Some(resource) = &mut group.resource {
-            let pairs = self.pairs(&resource.attributes);
-            if pairs != resource.attributes {
-                resource.attributes = pairs;
-                resource.source.span = None;
-            }
-        }
-        for scope in group.scopes.iter_mut().filter_map(|scope| scope.scope.as_mut()) {
-            let pairs = self.pairs(&scope.attributes);
-            if pairs != scope.attributes {
-                scope.attributes = pairs;
-                scope.source.span = None;
-            }
-        }
+    fn group(&mut self, group: &ResourceProfiles) -> Pairs {
+        let resource = group.resource.as_ref().and_then(|resource| self.pairs(&resource.attributes));
+        let scopes = group.scopes.iter().map(|scope| self.pairs(&scope.scope.as_ref()?.attributes)).collect();
+        Pairs { resource, scopes }
     }
 
-    fn pairs(&mut self, pairs: &[KeyValue]) -> Vec<KeyValue> {
+    /// What becomes of attributes; `None` when they stay as they are.
+    fn pairs(&mut self, pairs: &[KeyValue]) -> Option<Vec<KeyValue>> {
         let source = self.source;
         let key = |pair: &KeyValue| match pair.key_index {
             0 => pair.key.of(&source.body),
             index => source.string(index),
         };
-        let treated = |pair: &KeyValue| Some(KeyValue { value: self.value(key(pair), &pair.value)?, ..pair.clone() });
-        pairs.iter().filter_map(treated).collect()
+        let treated: Vec<_> = pairs.iter().map(|pair| self.value(key(pair), &pair.value)).collect();
+        if treated.iter().all(|treated| matches!(treated, Treated::Same)) {
+            return None;
+        }
+        let changed = |(pair, treated): (&KeyValue, _)| match treated {
+            Treated::Same => Some(pair.clone()),
+            Treated::Gone => None,
+            Treated::New(value) => Some(KeyValue { value, ..pair.clone() }),
+        };
+        Some(pairs.iter().zip(treated).filter_map(changed).collect())
     }
 
-    /// What becomes of an attribute's value; `None` when the attribute goes.
-    fn value(&mut self, key: &[u8], value: &AnyValue) -> Option<AnyValue> {
+    /// What becomes of an attribute's value; it goes when the attribute goes.
+    fn value(&mut self, key: &[u8], value: &AnyValue) -> Treated<AnyValue> {
         let source = self.source;
-        let text = match value {
-            AnyValue::Empty => return Some(AnyValue::Empty),
-            AnyValue::Array(items) => {
-                return items.iter().map(|item| self.value(key, item)).collect::<Option<_>>().map(AnyValue::Array);
-            }
-            AnyValue::KvList(items) => {
-                let treated = |pair: &KeyValue| Some(KeyValue { value: self.value(key, &pair.value)?, ..pair.clone() });
-                return items.iter().map(treated).collect::<Option<_>>().map(AnyValue::KvList);
-            }
-            AnyValue::String(span) | AnyValue::Bytes(span) => String::from_utf8_lossy(span.of(&source.body)),
-            AnyValue::StringIndex(index) => String::from_utf8_lossy(source.string(*index)),
-            AnyValue::Bool(flag) => Cow::from(flag.to_string()),
-            AnyValue::Int(number) => Cow::from(number.to_string()),
-            AnyValue::Double(bits) => Cow::from(f64::from_bits(*bits).to_string()),
-        };
         let role = if COMMAND_LINE_KEYS.contains(&key) { Role::CommandLine } else { Role::Attribute };
+        if self.rules(role, key).next().is_none() {
+            return Treated::Same;
+        }
+        let text = match value {
+            AnyValue::Empty => return Treated::Same,
+            AnyValue::Array(items) => return list(items, AnyValue::Array, |item| self.value(key, item)),
+            AnyValue::KvList(items) => {
+                return list(items, AnyValue::KvList, |pair| match self.value(key, &pair.value) {
+                    Treated::Same => Treated::Same,
+                    Treated::Gone => Treated::Gone,
+                    Treated::New(value) => Treated::New(KeyValue { value, ..pair.clone() }),
+                });
+            }
+            AnyValue::String(span) | AnyValue::Bytes(span) => Cow::from(span.of(&source.body)),
+            AnyValue::StringIndex(index) => Cow::from(source.string(*index)),
+            AnyValue::Bool(flag) => Cow::from(flag.to_string().into_bytes()),
+            AnyValue::Int(number) => Cow::from(number.to_string().into_bytes()),
+            AnyValue::Double(bits) => Cow::from(f64::from_bits(*bits).to_string().into_bytes()),
+        };
         match self.outcome(role, key, &text) {
-            Outcome::Same => Some(value.clone()),
-            Outcome::Gone => None,
-            Outcome::New(text) => Some(AnyValue::String(self.append(&text))),
+            Treated::Same => Treated::Same,
+            Treated::Gone => Treated::Gone,
+            Treated::New(text) => Treated::New(AnyValue::String(self.append(&text))),
         }
     }
 
-    /// The dictionary with the texts of every role treated.
-    fn dictionary(&mut self) -> Arc<Dictionary> {
+    /// Treat the texts of every role in the dictionary.
+    fn dictionary(&mut self) {
         let old = &self.source.dictionary;
-        let mut new = (**old).clone();
-        let was_changed = std::mem::take(&mut self.is_changed);
         for (index, attribute) in old.attributes.iter().enumerate().skip(1) {
             match self.value(self.source.string(attribute.key), &attribute.value) {
-                Some(value) => new.attributes[index].value = value,
-                None => self.removed_attributes[index] = true,
+                Treated::Same => {}
+                Treated::Gone => {
+                    self.removed_attributes.resize(old.attributes.len(), false);
+                    self.removed_attributes[index] = true;
+                }
+                Treated::New(value) => self.changed_table(Table::Attributes).attributes[index].value = value,
             }
         }
-        let mut symbols = Renamed::new(Role::Symbol);
-        let mut paths = Renamed::new(Role::FilePath);
-        for function in new.functions.iter_mut().skip(1) {
-            function.name = symbols.index(self, &mut new.strings, function.name);
-            function.system_name = symbols.index(self, &mut new.strings, function.system_name);
-            function.filename = paths.index(self, &mut new.strings, function.filename);
+        let mut symbols = Renamed::new(self, Role::Symbol);
+        let mut paths = Renamed::new(self, Role::FilePath);
+        for (index, &function) in old.functions.iter().enumerate().skip(1) {
+            let name = symbols.index(self, function.name);
+            let system_name = symbols.index(self, function.system_name);
+            let filename = paths.index(self, function.filename);
+            let renamed = Function { name, system_name, filename, ..function };
+            if renamed != function {
+                self.changed_table(Table::Functions).functions[index] = renamed;
+            }
         }
-        for mapping in new.mappings.iter_mut().skip(1) {
-            mapping.filename = paths.index(self, &mut new.strings, mapping.filename);
+        for (index, &mapping) in old.mappings.iter().enumerate().skip(1) {
+            let renamed = Mapping { filename: paths.index(self, mapping.filename), ..mapping };
+            if renamed != mapping {
+                self.changed_table(Table::Mappings).mappings[index] = renamed;
+            }
         }
-        if self.removed_attributes.contains(&true) {
-            new.locations.attributes = kept(&new.locations.attributes, &self.removed_attributes);
-            new.mapping_attributes = kept(&new.mapping_attributes, &self.removed_attributes);
+        if !self.removed_attributes.is_empty() {
+            let locations = kept(&old.locations.attributes, &self.removed_attributes);
+            let mappings = kept(&old.mapping_attributes, &self.removed_attributes);
+            self.changed_table(Table::Locations).locations.attributes = locations;
+            self.changed_table(Table::Mappings).mapping_attributes = mappings;
         }
-        let is_changed = std::mem::replace(&mut self.is_changed, was_changed);
-        self.is_changed |= is_changed;
-        if !is_changed {
-            return Arc::clone(old);
-        }
-        new.source = None;
-        Arc::new(new)
     }
+
+    /// The dictionary, for a change of what stands in one of its tables.
+    fn changed_table(&mut self, table: Table) -> &mut Dictionary {
+        let dictionary = Arc::make_mut(&mut self.dictionary);
+        dictionary.source = None;
+        dictionary.table_sources[table as usize] = TableSource::default();
+        dictionary
+    }
+
+    /// The index of a string that is added.
+    fn string(&mut self, text: &str) -> u32 {
+        let span = self.append(text);
+        let dictionary = Arc::make_mut(&mut self.dictionary);
+        dictionary.source = None;
+        dictionary.strings.push(span);
+        dictionary.strings.len() as u32 - 1
+    }
+}
+
+/// What becomes of a list, as a value: it goes when one of its items goes.
+fn list<T: Clone>(
+    items: &[T],
+    value: impl FnOnce(Vec<T>) -> AnyValue,
+    mut treat: impl FnMut(&T) -> Treated<T>,
+) -> Treated<AnyValue> {
+    let mut changed: Option<Vec<T>> = None;
+    for (index, item) in items.iter().enumerate() {
+        match treat(item) {
+            Treated::Same => {}
+            Treated::Gone => return Treated::Gone,
+            Treated::New(new) => changed.get_or_insert_with(|| items.to_vec())[index] = new,
+        }
+    }
+    changed.map_or(Treated::Same, |items| Treated::New(value(items)))
 }
 
 /// What strings of one role have become: a string may have several roles, and is treated for each.
 struct Renamed {
     role: Role,
-    new: FxHashMap<u32, u32>,
+    /// By string; empty when no rule is for the role.
+    new: Vec<u32>,
 }
 
 impl Renamed {
-    fn new(role: Role) -> Self {
-        Self { role, new: FxHashMap::default() }
+    /// Not treated yet.
+    const UNKNOWN: u32 = u32::MAX;
+
+    fn new(redactor: &Redactor<'_>, role: Role) -> Self {
+        let has_rules = redactor.rules(role, b"").next().is_some();
+        let strings = if has_rules { redactor.source.dictionary.strings.len() } else { 0 };
+        Self { role, new: vec![Self::UNKNOWN; strings] }
     }
 
-    fn index(&mut self, redactor: &mut Redactor<'_>, strings: &mut Vec<Span>, index: u32) -> u32 {
-        if index == 0 {
-            return 0;
-        }
-        *self.new.entry(index).or_insert_with(|| {
-            let text = String::from_utf8_lossy(redactor.source.string(index));
-            let new = match redactor.outcome(self.role, b"", &text) {
-                Outcome::Same => return index,
-                Outcome::Gone => MASK.to_owned(),
-                Outcome::New(text) => text,
+    fn index(&mut self, redactor: &mut Redactor<'_>, index: u32) -> u32 {
+        let Some(new) = self.new.get_mut(index as usize).filter(|_| index != 0) else { return index };
+        if *new == Self::UNKNOWN {
+            *new = match redactor.outcome(self.role, b"", redactor.source.string(index)) {
+                Treated::Same => index,
+                Treated::Gone => redactor.string(MASK),
+                Treated::New(text) => redactor.string(&text),
             };
-            strings.push(redactor.append(&new));
-            strings.len() as u32 - 1
-        })
+        }
+        *new
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use rustc_hash::FxHashMap;
+
 /// The closed list of reasons; a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -126,6 +128,28 @@ pub fn shown(name: &[u8]) -> String {
 
 /// The result of looking at one Profile, or at one entry.
 pub type Checked<T = ()> = std::result::Result<T, Fault>;
+
+/// Entries of one table that no Profile may reach, each with what is wrong with it. Nearly always empty.
+pub type Faults = FxHashMap<u32, Fault>;
+
+/// What is wrong with the entries of each table.
+#[derive(Debug, Default)]
+pub struct DictionaryFaults {
+    /// by `mapping_table` index
+    pub mappings: Faults,
+    /// by `location_table` index
+    pub locations: Faults,
+    /// by `function_table` index
+    pub functions: Faults,
+    /// by `link_table` index
+    pub links: Faults,
+    /// by `string_table` index
+    pub strings: Faults,
+    /// by `attribute_table` index
+    pub attributes: Faults,
+    /// by `stack_table` index
+    pub stacks: Faults,
+}
 
 /// Profiles that were refused for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,7 +37,7 @@ impl<'a> Rewrite<'a> {
             strings: FxHashMap::default(),
             links: FxHashMap::default(),
             attributes: FxHashMap::default(),
-            samples: Samples::default(),
+            samples: Samples::with_room_of(&source.samples),
             rejections: vec![],
         }
     }

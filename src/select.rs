@@ -1,10 +1,11 @@
 //! A policy carried out: Samples that go, Samples that are demoted into a sibling Profile, and totals that stay true.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashMap;
 
-use crate::columns::Samples;
 use crate::policy::{Fate, Policy, RANDOMNESS_END, Rule, profile_randomness};
 use crate::profile_id::{Derived, derived_id};
 use crate::profiles::{Profile, Profiles, ResourceProfiles};
@@ -31,6 +32,17 @@ pub struct Decided {
     pub rejected: u64,
 }
 
+impl Decided {
+    fn count(&mut self, fate: Fate) {
+        match fate {
+            Fate::Keep => self.kept += 1,
+            Fate::Drop => self.dropped += 1,
+            Fate::Demote => self.demoted += 1,
+            Fate::Reject => self.rejected += 1,
+        }
+    }
+}
+
 /// A request after a policy.
 #[derive(Debug)]
 pub struct Selected {
@@ -43,90 +55,119 @@ pub struct Selected {
 }
 
 impl Profiles {
-    /// Carry out a policy.
+    /// Carry out a policy. Every Sample is judged first, and nothing is copied unless something changes.
     pub fn select(self: &Arc<Self>, policy: &Policy) -> Selected {
-        let decided = vec![Decided::default(); policy.rules.len() + 1];
-        let mut selector = Selector { source: self, policy, decided, payloads_dropped: 0, is_changed: false };
-        let made = Rewrite::new(self).finish(|rewrite, group, _, profile| selector.profile(rewrite, group, profile));
-        let Selector { decided, payloads_dropped, is_changed, .. } = selector;
-        let profiles = if is_changed { Arc::new(made) } else { Arc::clone(self) };
-        Selected { profiles, decided, payloads_dropped }
+        let mut selector = Selector {
+            source: self,
+            policy,
+            decisions: Vec::with_capacity(self.samples.len()),
+            decided: vec![Decided::default(); policy.rules.len() + 1],
+            payloads_dropped: 0,
+        };
+        let plans: Vec<Plan> = self.iter().map(|(group, _, profile)| selector.judge(group, profile)).collect();
+        let profiles = if plans.iter().all(|plan| matches!(plan, Plan::Keep)) {
+            Arc::clone(self)
+        } else {
+            let mut plans = plans.into_iter();
+            Arc::new(Rewrite::new(self).finish(|rewrite, group, _, profile| match plans.next() {
+                Some(Plan::Refuse { rule }) => {
+                    let describe = || selector.fault(group, profile, rule);
+                    Rejection::count(&mut rewrite.rejections, Reason::Policy, profile.rows.len(), describe);
+                    vec![]
+                }
+                Some(Plan::Change { decisions, thresholds }) => {
+                    let decisions = &selector.decisions[decisions];
+                    let kept = selector.kept(rewrite, profile, decisions, &thresholds);
+                    let demoted = selector.demoted(rewrite, profile, decisions);
+                    kept.into_iter().chain(demoted).collect()
+                }
+                Some(Plan::Keep) | None => vec![rewrite.keep(profile)],
+            }))
+        };
+        Selected { profiles, decided: selector.decided, payloads_dropped: selector.payloads_dropped }
     }
 }
 
 struct Selector<'a> {
     source: &'a Profiles,
     policy: &'a Policy,
+    /// Of every Sample, in the order of the Profiles.
+    decisions: Vec<Decision>,
     decided: Vec<Decided>,
     payloads_dropped: u64,
-    is_changed: bool,
 }
 
 /// What becomes of a Sample, and by which rule; the number past the last one when none matched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Decision {
     fate: Fate,
-    rule: usize,
+    rule: u32,
+}
+
+/// What is to be done with a Profile.
+enum Plan {
+    Keep,
+    Refuse {
+        rule: u32,
+    },
+    Change {
+        /// Of its Samples.
+        decisions: Range<usize>,
+        /// By which they were judged.
+        thresholds: Vec<u64>,
+    },
 }
 
 impl Selector<'_> {
-    fn profile(&mut self, rewrite: &mut Rewrite<'_>, group: &ResourceProfiles, profile: &Profile) -> Vec<Profile> {
-        let rules: Vec<(usize, &Rule)> = self
-            .policy
-            .rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.matches(self.source, group, profile))
-            .collect();
-        let randomness = profile_randomness(profile.profile_id);
-        let decisions: Vec<Decision> = profile.rows.clone().map(|row| self.decide(&rules, row, randomness)).collect();
-        if let Some(decision) = decisions.iter().find(|decision| decision.fate == Fate::Reject) {
-            self.is_changed = true;
-            self.decided[decision.rule].rejected += decisions.len() as u64;
-            let describe = || self.fault(group, profile, decision.rule);
-            Rejection::count(&mut rewrite.rejections, Reason::Policy, decisions.len(), describe);
-            return vec![];
+    fn judge(&mut self, group: &ResourceProfiles, profile: &Profile) -> Plan {
+        let rules: Vec<(u32, &Rule)> =
+            (0..).zip(&self.policy.rules).filter(|(_, rule)| rule.matches(self.source, group, profile)).collect();
+        let start = self.decisions.len();
+        self.decide(&rules, profile);
+        let decisions = &self.decisions[start..];
+        if let Some(&Decision { rule, .. }) = decisions.iter().find(|decision| decision.fate == Fate::Reject) {
+            self.decided[rule as usize].rejected += profile.rows.len() as u64;
+            return Plan::Refuse { rule };
         }
-        self.count(&decisions);
-        let thresholds = self.thresholds(&decisions);
-        if thresholds.is_empty() && decisions.iter().all(|decision| decision.fate == Fate::Keep) {
-            return vec![rewrite.keep(profile)];
-        }
-        self.is_changed = true;
-        self.payloads_dropped += u64::from(profile.original_payload.len > 0);
-        let kept = self.kept(rewrite, profile, &decisions, &thresholds);
-        let demoted = self.demoted(rewrite, profile, &decisions);
-        kept.into_iter().chain(demoted).collect()
-    }
-
-    fn decide(&self, rules: &[(usize, &Rule)], row: usize, randomness: u64) -> Decision {
-        let link = &self.source.dictionary.links[self.source.samples.link[row] as usize];
-        match rules.iter().find(|(_, rule)| rule.matches_sample(link)) {
-            Some(&(rule, found)) => Decision { fate: found.fate(link, randomness), rule },
-            None => Decision { fate: Fate::Keep, rule: self.policy.rules.len() },
-        }
-    }
-
-    fn count(&mut self, decisions: &[Decision]) {
         for decision in decisions {
-            let decided = &mut self.decided[decision.rule];
-            match decision.fate {
-                Fate::Keep => decided.kept += 1,
-                Fate::Drop => decided.dropped += 1,
-                Fate::Demote => decided.demoted += 1,
-                Fate::Reject => decided.rejected += 1,
+            self.decided[decision.rule as usize].count(decision.fate);
+        }
+        let thresholds = self.thresholds(decisions);
+        if thresholds.is_empty() && decisions.iter().all(|decision| decision.fate == Fate::Keep) {
+            return Plan::Keep;
+        }
+        self.payloads_dropped += u64::from(profile.original_payload.len > 0);
+        Plan::Change { decisions: start..self.decisions.len(), thresholds }
+    }
+
+    /// Append what becomes of each Sample of a Profile. It depends on its Link alone, and many in a row have none.
+    fn decide(&mut self, rules: &[(u32, &Rule)], profile: &Profile) {
+        let randomness = profile_randomness(profile.profile_id);
+        let by_link = |link: u32| {
+            let link = &self.source.dictionary.links[link as usize];
+            match rules.iter().find(|(_, rule)| rule.matches_sample(link)) {
+                Some(&(rule, found)) => Decision { fate: found.fate(link, randomness), rule },
+                None => Decision { fate: Fate::Keep, rule: self.policy.rules.len() as u32 },
             }
+        };
+        let mut last = None;
+        for &link in &self.source.samples.link[profile.rows.clone()] {
+            let decision = match last {
+                Some((same, decision)) if same == link => decision,
+                _ => by_link(link),
+            };
+            last = Some((link, decision));
+            self.decisions.push(decision);
         }
     }
 
     /// The thresholds, above that of "always", by which the Samples of a Profile were judged.
     fn thresholds(&self, decisions: &[Decision]) -> Vec<u64> {
-        let judged = |decision: &Decision| self.policy.rules.get(decision.rule).and_then(Rule::sampling);
-        let mut thresholds: Vec<u64> =
-            decisions.iter().filter_map(judged).map(|s| s.threshold).filter(|&threshold| threshold > 0).collect();
-        thresholds.sort_unstable();
-        thresholds.dedup();
-        thresholds
+        let judged = |decision: &Decision| self.policy.rules.get(decision.rule as usize).and_then(Rule::sampling);
+        // Those of one rule in a row are told once, so that next to nothing is to be sorted.
+        let rules = decisions.chunk_by(|a, b| a.rule == b.rule).filter_map(|chunk| judged(chunk.first()?));
+        let thresholds: BTreeSet<u64> = rules.map(|s| s.threshold).filter(|&threshold| threshold > 0).collect();
+        thresholds.into_iter().collect()
     }
 
     /// The Profile with the Samples that stay, scaled up where others went; `None` when there are none.
@@ -138,25 +179,27 @@ impl Selector<'_> {
         thresholds: &[u64],
     ) -> Option<Profile> {
         let samples = &self.source.samples;
-        let rows = profile.rows.clone().zip(decisions);
-        let kept: Vec<(usize, u64)> = rows
-            .filter(|(_, decision)| decision.fate == Fate::Keep)
-            .map(|(row, decision)| (row, self.scale(*decision)))
-            .collect();
+        let kept: Vec<usize> = of_fate(profile, decisions, Fate::Keep).collect();
         if kept.is_empty() && !profile.rows.is_empty() {
             return None;
         }
-        // All Samples of a Profile have one shape: when one gets values, all do.
         let before = self.threshold_before(profile);
-        let fills = kept.iter().any(|&(_, threshold)| threshold > before);
-        let mut rounding = Rounding::seeded(profile.profile_id);
         let start = rewrite.samples.len();
-        for (row, threshold) in kept {
-            let ones =
-                if fills && samples.values.range(row).is_empty() { samples.timestamps.range(row).len() } else { 0 };
-            let values = samples.values.row(row).iter().copied().chain(std::iter::repeat_n(1, ones));
-            let values = values.map(|value| rounding.scaled(value, before, threshold));
-            rewrite.samples.push_from(samples, row, values);
+        rewrite.samples.gather_without_values(samples, &kept);
+        let scale = |row: usize| self.scale(decisions[row - profile.rows.start]);
+        if kept.iter().any(|&row| scale(row) > before) {
+            let mut rounding = Rounding::seeded(profile.profile_id);
+            let values = &mut rewrite.samples.values;
+            for row in kept {
+                // All Samples of a Profile have one shape: when one gets values, all do.
+                let is_empty = samples.values.range(row).is_empty();
+                let ones = if is_empty { samples.timestamps.range(row).len() } else { 0 };
+                let own = samples.values.row(row).iter().copied().chain(std::iter::repeat_n(1, ones));
+                values.items.extend(own.map(|value| rounding.scaled(value, before, scale(row))));
+                values.end_row();
+            }
+        } else {
+            rewrite.samples.values.gather(&samples.values, &kept);
         }
         let mut attributes = profile.attributes.clone();
         if !thresholds.is_empty() {
@@ -171,7 +214,7 @@ impl Selector<'_> {
 
     /// The threshold by whose adjusted count a kept Sample is scaled; no more than `before` leaves it as it is.
     fn scale(&self, decision: Decision) -> u64 {
-        let sampling = self.policy.rules.get(decision.rule).and_then(Rule::sampling);
+        let sampling = self.policy.rules.get(decision.rule as usize).and_then(Rule::sampling);
         sampling.filter(|sampling| !sampling.demotes).map_or(0, |sampling| sampling.threshold)
     }
 
@@ -192,35 +235,33 @@ impl Selector<'_> {
     /// none.
     fn demoted(&self, rewrite: &mut Rewrite<'_>, profile: &Profile, decisions: &[Decision]) -> Option<Profile> {
         let samples = &self.source.samples;
-        let mut totals: FxHashMap<(u32, &[u32]), usize> = FxHashMap::default();
-        let mut merged: Vec<(u32, &[u32], i64)> = vec![];
-        for (row, _) in profile.rows.clone().zip(decisions).filter(|(_, d)| d.fate == Fate::Demote) {
-            let (stack, attributes) = (samples.stack[row], samples.attributes.row(row));
-            let mut total = samples.total(row);
-            // What no int64 holds is spread over several Samples.
-            while total != 0 || !totals.contains_key(&(stack, attributes)) {
-                let index = *totals.entry((stack, attributes)).or_insert_with(|| {
-                    merged.push((stack, attributes, 0));
-                    merged.len() - 1
-                });
-                let sum = i128::from(merged[index].2) + total;
-                let fitting = sum.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
-                merged[index].2 = fitting;
-                total = sum - i128::from(fitting);
-                if total != 0 {
-                    totals.remove(&(stack, attributes));
-                }
-            }
-        }
-        if merged.is_empty() {
+        let demoted: Vec<usize> = of_fate(profile, decisions, Fate::Demote).collect();
+        if demoted.is_empty() {
             return None;
         }
+        let mut places: HashMap<(u32, &[u32]), usize> = HashMap::with_capacity(demoted.len());
+        let mut merged: Vec<(u32, &[u32], i128)> = Vec::with_capacity(demoted.len());
+        for row in demoted {
+            let (stack, attributes) = (samples.stack[row], samples.attributes.row(row));
+            let place = *places.entry((stack, attributes)).or_insert(merged.len());
+            match merged.get_mut(place) {
+                Some((.., total)) => *total += samples.total(row),
+                None => merged.push((stack, attributes, samples.total(row))),
+            }
+        }
         let start = rewrite.samples.len();
-        for (stack, attributes, total) in merged {
-            let Samples { attributes: column, values, .. } = &mut rewrite.samples;
-            column.items.extend_from_slice(attributes);
-            values.items.push(total);
-            rewrite.samples.end_row(stack, 0);
+        for (stack, attributes, mut total) in merged {
+            // What no int64 holds is spread over several Samples.
+            loop {
+                let fitting = total.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
+                rewrite.samples.attributes.items.extend_from_slice(attributes);
+                rewrite.samples.values.items.push(fitting);
+                rewrite.samples.end_row(stack, 0);
+                total -= i128::from(fitting);
+                if total == 0 {
+                    break;
+                }
+            }
         }
         let attributes = rewrite.marked(&profile.attributes, DEMOTED, "true");
         Some(Profile {
@@ -232,11 +273,16 @@ impl Selector<'_> {
         })
     }
 
-    fn fault(&self, group: &ResourceProfiles, profile: &Profile, rule: usize) -> Fault {
+    fn fault(&self, group: &ResourceProfiles, profile: &Profile, rule: u32) -> Fault {
         let (service, name) = (shown(self.source.service(group)), shown(self.source.sample_type(profile).0));
         let message = format!("a {name} Profile of {service} holds Samples that rule {} rejects", rule + 1);
         Fault::new(Reason::Policy, message)
     }
+}
+
+/// The rows of a Profile's Samples of one fate.
+fn of_fate(profile: &Profile, decisions: &[Decision], fate: Fate) -> impl Iterator<Item = usize> {
+    profile.rows.clone().zip(decisions).filter(move |(_, decision)| decision.fate == fate).map(|(row, _)| row)
 }
 
 /// A Profile that is written anew, without the payload: it would carry what the policy removed.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::dictionary::Dictionary;
 use crate::profile_id::{Derived, derived_id};
-use crate::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles};
+use crate::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles, Table};
 use crate::refusal::Repairs;
 use crate::value::KeyValue;
 use crate::wire::{Span, Writer, varint_len};
@@ -53,13 +53,17 @@ struct Splitter<'a> {
     /// Where the last Profile of the piece stands in the whole.
     open: Option<[usize; 3]>,
     reached: ReachedBytes<'a>,
+    /// That of the whole, to be written anew: a piece takes what is counted here, whatever the tables took as sent.
+    dictionary: Arc<Dictionary>,
 }
 
 impl<'a> Splitter<'a> {
     fn new(whole: &'a Profiles, max_bytes: usize) -> Self {
         let reached = ReachedBytes::new(whole, header_bytes(max_bytes));
         let fixed_bytes = ZERO_ENTRIES_BYTES + reached.header_bytes;
-        Self { whole, max_bytes, pieces: vec![], groups: vec![], fixed_bytes, open: None, reached }
+        let (source, table_sources) = Default::default();
+        let dictionary = Arc::new(Dictionary { source, table_sources, ..(*whole.dictionary).clone() });
+        Self { whole, max_bytes, pieces: vec![], groups: vec![], fixed_bytes, open: None, reached, dictionary }
     }
 
     /// Put everything into pieces.
@@ -159,7 +163,7 @@ impl<'a> Splitter<'a> {
             let whole = self.whole;
             self.pieces.push(Profiles {
                 body: whole.body.clone(),
-                dictionary: Arc::clone(&whole.dictionary),
+                dictionary: Arc::clone(&self.dictionary),
                 resources,
                 samples: Arc::clone(&whole.samples),
                 rejections: vec![],
@@ -174,18 +178,6 @@ impl<'a> Splitter<'a> {
         self.open = None;
         self.reached.forget();
     }
-}
-
-/// The tables by their place in [`crate::profiles::TABLES`].
-#[derive(Clone, Copy)]
-enum Table {
-    Mappings,
-    Locations,
-    Functions,
-    Links,
-    Strings,
-    Attributes,
-    Stacks,
 }
 
 /// How many references a piece holds into each table, by the bytes that they take in the whole, and how many entries

@@ -10,9 +10,9 @@ use std::ops::Range;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::columns::Samples;
-use crate::dictionary::{Attribute, Dictionary, DictionaryFaults, Faults};
+use crate::dictionary::{Attribute, Dictionary};
 use crate::limits::Limits;
-use crate::refusal::{Checked, Fault, Reason, shown};
+use crate::refusal::{Checked, DictionaryFaults, Fault, Faults, Reason, shown};
 use crate::value::{KeyValue, check_references};
 
 /// What an index points into.

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 use super::{Profiles, work};
 use crate::link;
+use crate::pattern::Pattern;
 use crate::policy;
 use crate::redact;
 use crate::select;
@@ -45,14 +46,14 @@ impl Rule {
         sample_types: Option<Vec<String>>,
         linked: Option<bool>,
         by: &str,
-        threshold: u64,
-        bound: u64,
+        threshold: i128,
+        bound: i128,
         otherwise: &str,
     ) -> PyResult<Self> {
         let unknown = |what: &str, word: &str| PyValueError::new_err(format!("{what} is {word:?}"));
-        if threshold >= policy::RANDOMNESS_END {
-            return Err(PyValueError::new_err(format!("threshold is {threshold}; less than 2^56 is allowed")));
-        }
+        let threshold = u64::try_from(threshold).ok().filter(|&threshold| threshold < policy::RANDOMNESS_END);
+        let threshold = threshold.ok_or_else(|| PyValueError::new_err("threshold: 0 to less than 2^56 is allowed"))?;
+        let bound = u64::try_from(bound).map_err(|_| PyValueError::new_err("bound: 0 to less than 2^64 is allowed"))?;
         let by = match by {
             "trace" => policy::By::Trace,
             "python_ratio" => policy::By::PythonRatio(bound),
@@ -131,7 +132,7 @@ impl RedactionRule {
             "mask" => redact::Treatment::Mask(mask.to_owned()),
             word => return Err(PyValueError::new_err(format!("treatment is {word:?}"))),
         };
-        let pattern = pattern.map(regex::Regex::new).transpose();
+        let pattern = pattern.map(Pattern::new).transpose();
         let pattern = pattern.map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self(redact::RedactionRule { role, key, pattern, treatment }))
     }

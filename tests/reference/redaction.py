@@ -195,7 +195,7 @@ class Treatment:
         if rule.treatment == "drop":
             return None
         if rule.treatment == "hash":
-            return hashed(self._key, text.encode())
+            return hashed(self._key, raw)
         return rule.mask if rule.pattern is None else re.sub(rule.pattern, lambda _: rule.mask, text)
 
 

@@ -22,6 +22,7 @@ from otelprof._core_policy import (
     Rule,
     Selected,
 )
+from otelprof._core_pprof import Pprof
 
 __all__ = [
     "LINK_STATES",
@@ -33,6 +34,7 @@ __all__ = [
     "Linked",
     "Merger",
     "Policy",
+    "Pprof",
     "Profiles",
     "Redacted",
     "Redaction",
@@ -271,6 +273,44 @@ class Profiles:
 
         Raises:
             ValueError: `max_bytes` is less than 1.
+        """
+
+    def to_pprof(
+        self,
+        *,
+        labels: Sequence[str] | None = None,
+        trace_id_label: str | None = "trace_id",
+        span_id_label: str | None = "span_id",
+        timestamp_label: str | None = None,
+        native_names: bool = False,
+        combine: bool = False,
+    ) -> list[Pprof]:
+        """The request as pprofs, in the order of its Profiles (`docs/reference/pprof.md`). Deterministic.
+
+        Profiles of one scope become one pprof when they differ in sample type and values only, as those do
+        that `from_pprof` made; others become one each.
+
+        Args:
+            labels: keys of the sample attributes that become labels; all of them when None.
+            trace_id_label: the label of a Link's trace id, in hexadecimal digits; left out when None.
+            span_id_label: the same for its span id.
+            timestamp_label: a numeric label; a Sample then becomes as many as it has timestamps. When None,
+                a Sample stays one, and timestamps without values count 1 each.
+            native_names: give frames without a symbol a function that is called by file and address.
+            combine: add up samples of the same stack and labels; a sum stays within 64 bits.
+        """
+
+    def to_speedscope(
+        self, *, service: str | None = None, sample_type: str | None = None, name: str = "profile"
+    ) -> bytes:
+        """The stacks in speedscope's file format (JSON): a profile for each service and sample type.
+
+        Stacks whose values add up to nothing or less are left out, since the format has no negative weights.
+
+        Args:
+            service: only Profiles of resources with this `service.name`; every one when None.
+            sample_type: only Profiles whose sample type has this name; every one when None.
+            name: of the file.
         """
 
     def to_proto(self) -> ExportProfilesServiceRequest:

@@ -27,6 +27,7 @@ use crate::refusal::{Reason, Repair};
 use self::limits::Limits;
 use self::merge::Merger;
 use self::policy::{Decided, LinkCoverage, Linked, Policy, Redacted, Redaction, RedactionRule, Rule, Selected};
+use self::pprof::Pprof;
 use self::profiles::{Profiles, Rejection, SummaryRow};
 
 pyo3::import_exception!(otelprof.errors, InvalidRequestError);
@@ -64,6 +65,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Linked>()?;
     module.add_class::<Merger>()?;
     module.add_class::<Policy>()?;
+    module.add_class::<Pprof>()?;
     module.add_class::<Profiles>()?;
     module.add_class::<Redacted>()?;
     module.add_class::<Redaction>()?;

@@ -21,6 +21,17 @@ pub struct Mapping {
     pub filename: u32,
 }
 
+impl Mapping {
+    /// Set an address range that is empty or reversed to none; whether it was one.
+    pub fn clear_empty_range(&mut self) -> bool {
+        let is_empty = self.memory_start >= self.memory_limit && (self.memory_start, self.memory_limit) != (0, 0);
+        if is_empty {
+            (self.memory_start, self.memory_limit) = (0, 0);
+        }
+        is_empty
+    }
+}
+
 /// `Line`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Line {
@@ -309,8 +320,7 @@ impl<'a, 'v> DictionaryReader<'a, 'v> {
             }
         }
         attributes.end_row();
-        if m.memory_start >= m.memory_limit && (m.memory_start, m.memory_limit) != (0, 0) {
-            (m.memory_start, m.memory_limit) = (0, 0);
+        if m.clear_empty_range() {
             self.repairs.count(Repair::MappingRangeCleared);
             self.changed = true;
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::profiles::Profiles;
+use crate::profiles::{Profile, Profiles, ResourceProfiles};
 
 /// Which Profiles to look at; `None` takes all.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,17 +15,23 @@ pub struct Selection<'a> {
     pub sample_type: Option<&'a str>,
 }
 
+impl Selection<'_> {
+    /// Whether a Profile is one of them.
+    pub fn takes(self, profiles: &Profiles, group: &ResourceProfiles, profile: &Profile) -> bool {
+        self.service.is_none_or(|name| name.as_bytes() == profiles.service(group))
+            && self.sample_type.is_none_or(|name| name.as_bytes() == profiles.sample_type(profile).0)
+    }
+}
+
 /// What stands for a stack without any frame.
-const NO_STACK: &str = "(no stack)";
+pub(crate) const NO_STACK: &str = "(no stack)";
 
 impl Profiles {
     /// What the Samples of the selected Profiles stand for, by stack; stacks that stand for nothing are left out.
     fn stack_totals(&self, selection: Selection<'_>) -> Vec<(usize, i128)> {
         let mut totals: Vec<Option<i128>> = vec![None; self.dictionary.stacks.len()];
         for (group, _, profile) in self.iter() {
-            let service_matches = selection.service.is_none_or(|name| name.as_bytes() == self.service(group));
-            let type_matches = selection.sample_type.is_none_or(|name| name.as_bytes() == self.sample_type(profile).0);
-            if service_matches && type_matches {
+            if selection.takes(self, group, profile) {
                 for row in profile.rows.clone() {
                     *totals[self.samples.stack[row] as usize].get_or_insert(0) += self.samples.total(row);
                 }
@@ -34,8 +40,8 @@ impl Profiles {
         totals.into_iter().enumerate().filter_map(|(stack, total)| total.map(|total| (stack, total))).collect()
     }
 
-    /// The names of a Location's frames, outermost caller first.
-    fn frames(&self, location: u32) -> Vec<Cow<'_, str>> {
+    /// The names of a Location's frames, outermost caller first, as they were sent.
+    pub(crate) fn frames(&self, location: u32) -> Vec<Cow<'_, str>> {
         let location = location as usize;
         let lines = self.dictionary.locations.lines.row(location);
         if lines.is_empty() {
@@ -45,7 +51,7 @@ impl Profiles {
             let function = &self.dictionary.functions[function as usize];
             let names = [function.name, function.system_name].map(|index| self.string(index));
             match names.into_iter().find(|name| !name.is_empty()) {
-                Some(name) => frame_name(name),
+                Some(name) => String::from_utf8_lossy(name),
                 None => self.native_frame(location).into(),
             }
         };
@@ -53,11 +59,11 @@ impl Profiles {
     }
 
     /// A frame without a function: `library.so+0xaddress`, or the address alone.
-    fn native_frame(&self, location: usize) -> String {
+    pub(crate) fn native_frame(&self, location: usize) -> String {
         let locations = &self.dictionary.locations;
         let mapping = &self.dictionary.mappings[locations.mapping[location] as usize];
         let address = locations.address[location];
-        let file = frame_name(self.string(mapping.filename));
+        let file = String::from_utf8_lossy(self.string(mapping.filename));
         match file.rsplit('/').next() {
             Some(base) if !base.is_empty() => format!("{base}+{address:#x}"),
             _ => format!("{address:#x}"),
@@ -72,7 +78,8 @@ impl Profiles {
     }
 
     fn all_frames(&self) -> Vec<Vec<Cow<'_, str>>> {
-        (0..self.dictionary.locations.mapping.len() as u32).map(|location| self.frames(location)).collect()
+        let safe = |location| self.frames(location).into_iter().map(frame_name).collect();
+        (0..self.dictionary.locations.mapping.len() as u32).map(safe).collect()
     }
 
     /// Stacks as `root;...;leaf` with their sums, largest first; ties by stack.
@@ -110,8 +117,7 @@ impl Profiles {
 }
 
 /// A name as one frame of a folded stack: hostile text, so neither the separator nor a control character stays.
-fn frame_name(bytes: &[u8]) -> Cow<'_, str> {
-    let name = String::from_utf8_lossy(bytes);
+fn frame_name(name: Cow<'_, str>) -> Cow<'_, str> {
     if !name.contains(|c: char| c == ';' || c.is_ascii_control()) {
         return name;
     }

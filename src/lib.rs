@@ -1,8 +1,9 @@
 //! The per-sample core of otelprof. The modules stand in the order of the data:
 //!
 //! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
-//! → `profiles` → `collect` → `encode` → bytes; beside it `summary`, `fold` and `svg`. `json` stands before `decode` and behind
-//! `encode`; other formats come in through `pprof` and `folded` (over `assemble`). `boundary` alone speaks Python.
+//! → `profiles` → `collect` → `encode` → bytes; beside it `summary`, `fold`, `svg` and `speedscope`. `json` stands
+//! before `decode` and behind `encode`; other formats come in through `pprof` and `folded` (over `assemble`), and
+//! `pprof` leads out too. `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;
@@ -46,6 +47,7 @@ pub mod folded;
 pub mod pprof;
 
 pub mod fold;
+pub mod speedscope;
 pub mod summary;
 pub mod svg;
 pub mod table_bytes;

@@ -2,8 +2,16 @@
 //!
 //! Source: google/pprof `proto/profile.proto`; the attributes' names are OpenTelemetry's semantic conventions.
 
+mod encode;
+mod groups;
 mod labels;
 mod read;
+mod samples;
+mod tables;
+mod text;
+mod write;
+
+pub use write::{Pprof, PprofOptions};
 
 /// Attributes that hold what pprof has a field for and OTLP has not.
 mod attributes {
@@ -19,6 +27,7 @@ mod attributes {
     /// `Mapping.build_id`, by who made it.
     pub(super) const BUILD_ID_GNU: &str = "process.executable.build_id.gnu";
     pub(super) const BUILD_ID_GO: &str = "process.executable.build_id.go";
+    pub(super) const BUILD_ID_HTLHASH: &str = "process.executable.build_id.htlhash";
     /// `Profile.comment`
     pub(super) const COMMENT: &str = "pprof.profile.comment";
     /// `Profile.doc_url`

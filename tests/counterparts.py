@@ -5,8 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Final
 
 _ROOT = Path(__file__).resolve().parent.parent
+
+GO: Final = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")  # where Go's installer puts it
+"""The Go toolchain, whose `go tool pprof` reads what is written."""
 
 # Name, whether it is there, and what the tests do with it.
 COUNTERPARTS = (
@@ -20,6 +24,7 @@ COUNTERPARTS = (
         any(map(shutil.which, ("chromium", "chromium-browser"))),
         "a flame graph runs nothing that a name in it says, in a browser",
     ),
+    ("Go", GO is not None, "`go tool pprof` reads the pprofs that are written, with the same totals"),
 )
 
 

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 TESTS: Final = Path(__file__).resolve().parent
 OWN: Final = TESTS / "data"
 SHARED: Final = TESTS.parent.parent / "shared" / "data" / "otlp"
+SHARED_PPROF: Final = SHARED.with_name("pprof")
 
 OLD_SCHEMA: Final = "old-schema"
 """Folder of requests from before the wire numbers changed: they must never be taken for today's."""
@@ -30,9 +31,14 @@ def old_recordings() -> list[Path]:
     return [path for path in _all() if OLD_SCHEMA in path.parts]
 
 
+def pprofs() -> list[Path]:
+    """Every recorded pprof, most of them compressed with gzip."""
+    return _found(SHARED_PPROF, "*.pb.gz")
+
+
 def name(path: Path) -> str:
     """A short name of a recording, for the id of a test."""
-    return f"{path.parent.name}/{path.stem}"
+    return f"{path.parent.name}/{path.name.partition('.')[0]}"
 
 
 def parsed(path: Path) -> ExportProfilesServiceRequest:
@@ -43,9 +49,13 @@ def parsed(path: Path) -> ExportProfilesServiceRequest:
 
 
 def _all() -> list[Path]:
+    return _found(SHARED, "*.otlp")
+
+
+def _found(shared: Path, pattern: str) -> list[Path]:
     # Ours are copies of shared ones: the first of a name is enough.
     found: dict[str, Path] = {}
-    for folder in (OWN, SHARED):
-        for path in sorted(folder.rglob("*.otlp")):
+    for folder in (OWN, shared):
+        for path in sorted(folder.rglob(pattern)):
             found.setdefault(name(path), path)
     return list(found.values())

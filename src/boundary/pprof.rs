@@ -1,16 +1,21 @@
 //! Profiles in other formats, as Python sees them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyTuple};
 
 use super::{Limits, Profiles, work};
+use crate::fold::Selection;
+use crate::pprof::{self, PprofOptions};
 use crate::profiles;
 
 #[pymethods]
 impl Profiles {
     #[staticmethod]
-    #[pyo3(signature = (body, limits = None, *, resource = vec![]))]
+    #[pyo3(signature = (body, limits = None, *, resource = vec![]), text_signature = "(body, limits=None, *, resource=())")]
     fn from_pprof(
         py: Python<'_>,
         body: PyBackedBytes,
@@ -24,7 +29,10 @@ impl Profiles {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (text, limits = None, *, sample_type = ("samples".into(), "count".into()), resource = vec![]))]
+    #[pyo3(
+        signature = (text, limits = None, *, sample_type = ("samples".into(), "count".into()), resource = vec![]),
+        text_signature = "(text, limits=None, *, sample_type=('samples', 'count'), resource=())"
+    )]
     fn from_folded(
         py: Python<'_>,
         text: PyBackedBytes,
@@ -39,5 +47,95 @@ impl Profiles {
             profiles::Profiles::from_folded(text, &limits, sample_type, &resource)
         })??;
         Ok(Self::new(inner))
+    }
+
+    #[pyo3(signature = (
+        *,
+        labels = None,
+        trace_id_label = "trace_id",
+        span_id_label = "span_id",
+        timestamp_label = None,
+        native_names = false,
+        combine = false,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "these are the keyword arguments that users write")]
+    fn to_pprof(
+        &self,
+        py: Python<'_>,
+        labels: Option<Vec<String>>,
+        trace_id_label: Option<&str>,
+        span_id_label: Option<&str>,
+        timestamp_label: Option<&str>,
+        native_names: bool,
+        combine: bool,
+    ) -> PyResult<Vec<Pprof>> {
+        let [trace_id_label, span_id_label, timestamp_label] =
+            [trace_id_label, span_id_label, timestamp_label].map(|label| label.unwrap_or_default().to_owned());
+        let options = PprofOptions { labels, trace_id_label, span_id_label, timestamp_label, native_names, combine };
+        Ok(work(py, || self.inner.to_pprof(&options))?.into_iter().map(Pprof).collect())
+    }
+
+    #[pyo3(signature = (*, service = None, sample_type = None, name = "profile"))]
+    fn to_speedscope<'py>(
+        &self,
+        py: Python<'py>,
+        service: Option<&str>,
+        sample_type: Option<&str>,
+        name: &str,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let file = work(py, || self.inner.to_speedscope(Selection { service, sample_type }, name))?;
+        Ok(PyBytes::new(py, &file))
+    }
+}
+
+/// One pprof, and what the sender of it must know without reading it.
+#[pyclass(frozen, module = "otelprof._core")]
+pub(super) struct Pprof(pprof::Pprof);
+
+#[pymethods]
+impl Pprof {
+    #[getter]
+    fn resource(&self) -> BTreeMap<String, String> {
+        self.0.resource.iter().cloned().collect()
+    }
+
+    #[getter]
+    fn scope(&self) -> &str {
+        &self.0.scope
+    }
+
+    #[getter]
+    fn sample_types<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.0.sample_types)
+    }
+
+    #[getter]
+    fn period_type(&self) -> (String, String) {
+        self.0.period_type.clone()
+    }
+
+    #[getter]
+    fn period(&self) -> i64 {
+        self.0.period
+    }
+
+    #[getter]
+    fn time_unix_nano(&self) -> u64 {
+        self.0.time_unix_nano
+    }
+
+    #[getter]
+    fn duration_nano(&self) -> u64 {
+        self.0.duration_nano
+    }
+
+    #[getter]
+    fn sample_count(&self) -> usize {
+        self.0.sample_count
+    }
+
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.body)
     }
 }

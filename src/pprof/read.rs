@@ -267,6 +267,9 @@ impl<'a> PprofReader<'a> {
                 }
             }
             ids.insert(id, index)?;
+            if m.clear_empty_range() {
+                self.assembly.repairs.count(Repair::MappingRangeCleared);
+            }
             let mut owned = vec![];
             if let AnyValue::String(span) = self.text(build_id)
                 && span.len > 0

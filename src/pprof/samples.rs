@@ -1,0 +1,69 @@
+//! The samples of one pprof: labels, and the samples that are one.
+
+use hashbrown::HashMap;
+
+use crate::wire::Writer;
+
+/// A label as pprof has it; strings by their index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Label {
+    pub(super) key: u32,
+    text: Option<u32>,
+    number: i64,
+    unit: u32,
+}
+
+impl Label {
+    /// A label that holds a number.
+    pub(super) fn number(key: u32, number: i64, unit: u32) -> Self {
+        Self { key, text: None, number, unit }
+    }
+
+    /// A label that holds a text.
+    pub(super) fn text(key: u32, text: u32) -> Self {
+        Self { key, text: Some(text), number: 0, unit: 0 }
+    }
+
+    pub(super) fn write(self, writer: &mut Writer) {
+        writer.message(3, 8, |w| {
+            w.uint64(1, self.key.into());
+            // The kind of an empty text and of the number 0 shows in nothing but the field's being there.
+            if let Some(text) = self.text {
+                w.present_uint64(2, text.into());
+            } else {
+                w.present_uint64(3, self.number as u64);
+                w.uint64(4, self.unit.into());
+            }
+        });
+    }
+}
+
+/// Samples of the same stack and labels, added up, in the order of the first of each.
+#[derive(Default)]
+pub(super) struct Sums {
+    rows: HashMap<(u32, Vec<Label>), usize>,
+    pub(super) samples: Vec<(u32, Vec<Label>, Vec<i128>)>,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, stack: u32, labels: &[Label], values: &[i128]) {
+        let row = *self.rows.entry((stack, labels.to_vec())).or_insert(self.samples.len());
+        match self.samples.get_mut(row) {
+            Some((_, _, sums)) => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
+            None => self.samples.push((stack, labels.to_vec(), values.to_vec())),
+        }
+    }
+}
+
+/// Values as pprof has them: those that no int64 holds are told by as few samples as hold them.
+pub(super) fn fitting(values: &[i128], mut emit: impl FnMut(&[i64])) {
+    let mut rest = values.to_vec();
+    loop {
+        let fitting: Vec<i64> = rest.iter().map(|sum| (*sum).clamp(i64::MIN.into(), i64::MAX.into()) as i64).collect();
+        emit(&fitting);
+        rest.iter_mut().zip(&fitting).for_each(|(sum, &value)| *sum -= i128::from(value));
+        if rest.iter().all(|&sum| sum == 0) {
+            break;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! From `Profiles` to pprof: one for each group of Profiles that are one profile's sample types.
+
+use super::encode::Encoder;
+use super::groups::groups;
+use super::tables::Tables;
+use super::text::text;
+use crate::profiles::{Profiles, Resource, ValueType};
+use crate::value::KeyValue;
+
+/// What a pprof is to hold. Empty names of labels leave what they would hold out.
+#[derive(Debug, Clone, Default)]
+pub struct PprofOptions {
+    /// Keys of the sample attributes that become labels; `None` takes all.
+    pub labels: Option<Vec<String>>,
+    /// The label of a Link's trace id.
+    pub trace_id_label: String,
+    /// The label of a Link's span id.
+    pub span_id_label: String,
+    /// The numeric label of a timestamp: a Sample becomes as many as it has timestamps.
+    pub timestamp_label: String,
+    /// Whether frames without a symbol get a function that is called by their address.
+    pub native_names: bool,
+    /// Whether samples of the same stack and labels are added up.
+    pub combine: bool,
+}
+
+/// One pprof, and what the sender of it must know without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pprof {
+    /// The attributes of the Resource, as text.
+    pub resource: Vec<(String, String)>,
+    /// The name of the scope.
+    pub scope: String,
+    /// Name and unit of each sample type.
+    pub sample_types: Vec<(String, String)>,
+    /// Name and unit of the period.
+    pub period_type: (String, String),
+    /// In the unit of the period.
+    pub period: i64,
+    /// The start of the window.
+    pub time_unix_nano: u64,
+    /// Its length.
+    pub duration_nano: u64,
+    /// Samples in the pprof.
+    pub sample_count: usize,
+    /// The pprof, not compressed.
+    pub body: Vec<u8>,
+}
+
+impl Profiles {
+    /// The request as pprofs, in the order of its Profiles.
+    pub fn to_pprof(&self, options: &PprofOptions) -> Vec<Pprof> {
+        let mut tables = Tables::new(&self.dictionary);
+        let mut pprofs = vec![];
+        for resource in &self.resources {
+            for scope in &resource.scopes {
+                for group in groups(&self.samples, &scope.profiles) {
+                    tables.clear();
+                    let first = group.first();
+                    let encoder = Encoder::new(self, options, &mut tables);
+                    let (body, sample_count) = encoder.encode(&group, scope.scope.as_ref());
+                    pprofs.push(Pprof {
+                        resource: self.resource_text(resource.resource.as_ref()),
+                        scope: scope.scope.as_ref().map_or_else(String::new, |scope| lossy(scope.name.of(&self.body))),
+                        sample_types: group.0.iter().map(|profile| self.value_type(profile.sample_type)).collect(),
+                        period_type: self.value_type(first.period_type),
+                        period: first.period,
+                        time_unix_nano: first.time_unix_nano,
+                        duration_nano: first.duration_nano,
+                        sample_count,
+                        body,
+                    });
+                }
+            }
+        }
+        pprofs
+    }
+
+    fn value_type(&self, value_type: Option<ValueType>) -> (String, String) {
+        let ValueType { name, unit } = value_type.unwrap_or_default();
+        (lossy(self.string(name)), lossy(self.string(unit)))
+    }
+
+    fn resource_text(&self, resource: Option<&Resource>) -> Vec<(String, String)> {
+        let pairs = resource.into_iter().flat_map(|resource| &resource.attributes);
+        pairs.map(|pair| (self.key(pair), text(self, &pair.value).into_owned())).collect()
+    }
+
+    pub(super) fn key(&self, pair: &KeyValue) -> String {
+        let key = if pair.key_index == 0 { pair.key.of(&self.body) } else { self.string(pair.key_index) };
+        lossy(key)
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

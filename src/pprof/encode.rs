@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use data_encoding::HEXLOWER;
 use hashbrown::HashMap;
 
 use super::attributes;
 use super::groups::Group;
-use super::samples::{Label, Sums, fitting};
+use super::samples::{Label, Sums};
 use super::tables::{Strings, Tables};
-use super::text::{hex, text};
+use super::text::text;
 use super::write::PprofOptions;
 use crate::dictionary::{Function, Link, Mapping};
 use crate::profiles::{Profiles, Scope, ValueType};
@@ -115,18 +116,24 @@ impl<'a> Encoder<'a> {
     /// Write a sample, or as many as hold its values; how many.
     fn sample(&self, writer: &mut Writer, stack: u32, labels: &[Label], values: &[i128]) -> usize {
         let stack = self.profiles.dictionary.stacks.row(stack as usize);
-        let mut count = 0;
-        fitting(values, |values| {
+        let (mut values, mut count) = (Cow::Borrowed(values), 0);
+        loop {
+            let fitting = values.iter().map(|&value| value.clamp(i64::MIN.into(), i64::MAX.into()) as u64);
             writer.message(2, 2 * stack.len() + 12 * labels.len() + 8, |w| {
                 w.packed(1, stack.iter().map(|&location| self.tables.locations.id(location)));
-                w.packed(2, values.iter().map(|&value| value as u64));
+                w.packed(2, fitting);
                 for label in labels {
                     label.write(w);
                 }
             });
             count += 1;
-        });
-        count
+            if values.iter().all(|&value| i64::try_from(value).is_ok()) {
+                return count;
+            }
+            for value in values.to_mut() {
+                *value -= (*value).clamp(i64::MIN.into(), i64::MAX.into());
+            }
+        }
     }
 
     /// Append the labels of a Sample: those of its attributes, then its Link's, which take the place of attributes
@@ -146,7 +153,7 @@ impl<'a> Encoder<'a> {
             if !label.is_empty() && id.iter().any(|&byte| byte != 0) {
                 let key = self.strings.index(label.as_bytes());
                 labels.retain(|label| label.key != key);
-                labels.push(Label::text(key, self.strings.index(hex(id).into_bytes())));
+                labels.push(Label::text(key, self.strings.index(HEXLOWER.encode(id).into_bytes())));
             }
         }
     }

@@ -152,6 +152,7 @@ impl Ids {
         }
     }
 
+    #[inline]
     fn find(&self, id: u64, owner: impl std::fmt::Display, field: &str) -> Result<u32> {
         self.get(id).ok_or_else(|| invalid(format!("{owner} has the {field} {id}, and no {} has that id", self.kind)))
     }

@@ -54,16 +54,3 @@ impl Sums {
         }
     }
 }
-
-/// Values as pprof has them: those that no int64 holds are told by as few samples as hold them.
-pub(super) fn fitting(values: &[i128], mut emit: impl FnMut(&[i64])) {
-    let mut rest = values.to_vec();
-    loop {
-        let fitting: Vec<i64> = rest.iter().map(|sum| (*sum).clamp(i64::MIN.into(), i64::MAX.into()) as i64).collect();
-        emit(&fitting);
-        rest.iter_mut().zip(&fitting).for_each(|(sum, &value)| *sum -= i128::from(value));
-        if rest.iter().all(|&sum| sum == 0) {
-            break;
-        }
-    }
-}

@@ -26,6 +26,7 @@ impl Used {
     }
 
     /// Whether this is the first use of an entry.
+    #[inline]
     fn mark(&mut self, entry: u32) -> bool {
         let id = &mut self.ids[entry as usize];
         let is_first = *id == 0;
@@ -44,6 +45,7 @@ impl Used {
         }
     }
 
+    #[inline]
     pub(super) fn id(&self, entry: u32) -> u64 {
         u64::from(self.ids[entry as usize])
     }

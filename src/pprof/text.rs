@@ -1,8 +1,8 @@
 //! Attribute values where only text can stand.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
+use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 
 use crate::profiles::Profiles;
@@ -33,19 +33,11 @@ fn json(profiles: &Profiles, value: &AnyValue) -> Value {
             if double.is_finite() { double.into() } else { double.to_string().into() }
         }
         AnyValue::String(_) | AnyValue::StringIndex(_) => text(profiles, value).into(),
-        AnyValue::Bytes(span) => hex(span.of(&profiles.body)).into(),
+        AnyValue::Bytes(span) => HEXLOWER.encode(span.of(&profiles.body)).into(),
         AnyValue::Array(items) => items.iter().map(|item| json(profiles, item)).collect(),
         AnyValue::KvList(pairs) => {
             let pairs = pairs.iter().map(|pair| (profiles.key(pair), json(profiles, &pair.value)));
             Value::Object(pairs.collect::<Map<_, _>>())
         }
     }
-}
-
-/// Bytes in hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    })
 }

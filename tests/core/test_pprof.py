@@ -162,6 +162,7 @@ def test_native_names() -> None:
     assert not all(location.line for location in plain.pprof.location)
 
 
+@pytest.mark.timeout(300)  # Go builds the tool when it is first asked for
 @pytest.mark.skipif(GO is None, reason="no Go here")
 @pytest.mark.parametrize("path", sorted((OWN / "pprof").iterdir()), ids=name)
 def test_go_reads_pprofs(path: Path, tmp_path: Path) -> None:
@@ -171,6 +172,7 @@ def test_go_reads_pprofs(path: Path, tmp_path: Path) -> None:
     assert sums(recorded(path)) == go_sums(made.body, tmp_path / "made.pb")
 
 
+@pytest.mark.timeout(300)  # Go builds the tool when it is first asked for
 @pytest.mark.skipif(GO is None, reason="no Go here")
 def test_go_reads_native_names(tmp_path: Path) -> None:
     """Go's own tool reads the pprof of a request with frames by address."""

@@ -23,6 +23,7 @@ from otelprof._core_policy import (
     Selected,
 )
 from otelprof._core_pprof import Pprof
+from otelprof._core_traces import Observed, PendingTraces, TraceDecisions, TraceState
 
 __all__ = [
     "LINK_STATES",
@@ -33,6 +34,8 @@ __all__ = [
     "LinkCoverage",
     "Linked",
     "Merger",
+    "Observed",
+    "PendingTraces",
     "Policy",
     "Pprof",
     "Profiles",
@@ -43,6 +46,8 @@ __all__ = [
     "Rule",
     "Selected",
     "SummaryRow",
+    "TraceDecisions",
+    "TraceState",
     "__version__",
     "inflate",
     "svg_diff",
@@ -243,7 +248,14 @@ class Profiles:
             names: of attributes; none only looks.
         """
 
-    def select(self, policy: Policy) -> Selected:
+    def pending_traces(self, policy: Policy) -> PendingTraces:
+        """The traces on which it depends what the policy does: those of the linked Samples that a rule with
+        `trace` is the first for.
+        """
+
+    def select(
+        self, policy: Policy, decisions: TraceDecisions | None = None, *, annotates: bool = True
+    ) -> Selected:
         """Carry out a policy: what goes, what is demoted, which Profiles are refused.
 
         Demoted Samples lose link and timestamps and stand, those of one {stack, attributes} as one, in a
@@ -252,6 +264,13 @@ class Profiles:
         chance so that the expectation is exact; the chance is seeded from the profile id, so that a retry
         makes the same bytes. Thresholds stand in the attribute `otelprof.sampling.threshold`. A changed
         Profile loses its `original_payload`.
+
+        Args:
+            policy: what is done.
+            decisions: what the tracing side has decided; without it every trace is unknown.
+            annotates: say on the Samples that stay what is known of their traces: `otelprof.trace.state`
+                (`error`; `slow`, by the rule that asks for the least; otherwise `kept`), and
+                `otelprof.span.name`, which is hostile text.
         """
 
     def redact(self, redaction: Redaction) -> Redacted:

@@ -45,6 +45,9 @@ class Rule:
             `unknown_service` where it is missing.
         sample_types: names; any when empty.
         linked: linked Samples only, unlinked ones only, or both.
+        trace: linked Samples only, whose trace is one of these: `kept`, `error` (kept, and a span has an
+            error), `unknown` (not known to be kept).
+        slower_than_nanos: one more state that `trace` may have: kept, and longer than this.
         by: for `sample`, what decides: `trace` (low 56 bits of the trace id at or above the threshold),
             `python_ratio`, `java_ratio`, `go_ratio` (what the SDK samplers of these languages keep: low ids,
             below the bound), or `profile` (a hash of the profile id at or above the threshold). A rule by
@@ -64,6 +67,8 @@ class Rule:
         resource: Sequence[tuple[str, Sequence[str]]] | None = None,
         sample_types: Sequence[str] | None = None,
         linked: bool | None = None,
+        trace: Sequence[str] | None = None,
+        slower_than_nanos: int | None = None,
         by: str = "trace",
         threshold: int = 0,
         bound: int = 0,

@@ -13,6 +13,7 @@ mod profiles;
 mod svg;
 mod table_bytes;
 mod times;
+mod traces;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -29,6 +30,7 @@ use self::merge::Merger;
 use self::policy::{Decided, LinkCoverage, Linked, Policy, Redacted, Redaction, RedactionRule, Rule, Selected};
 use self::pprof::Pprof;
 use self::profiles::{Profiles, Rejection, SummaryRow};
+use self::traces::{Observed, PendingTraces, TraceDecisions, TraceState};
 
 pyo3::import_exception!(otelprof.errors, InvalidRequestError);
 pyo3::import_exception!(otelprof.errors, RequestTooLargeError);
@@ -64,6 +66,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LinkCoverage>()?;
     module.add_class::<Linked>()?;
     module.add_class::<Merger>()?;
+    module.add_class::<Observed>()?;
+    module.add_class::<PendingTraces>()?;
     module.add_class::<Policy>()?;
     module.add_class::<Pprof>()?;
     module.add_class::<Profiles>()?;
@@ -74,6 +78,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Rule>()?;
     module.add_class::<Selected>()?;
     module.add_class::<SummaryRow>()?;
+    module.add_class::<TraceDecisions>()?;
+    module.add_class::<TraceState>()?;
     module.add_function(wrap_pyfunction!(inflate::inflate, module)?)?;
     module.add_function(wrap_pyfunction!(svg::svg_diff, module)?)?;
     module.add_function(wrap_pyfunction!(svg::svg_from_folded, module)?)?;

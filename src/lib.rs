@@ -3,7 +3,8 @@
 //! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
 //! → `profiles` → `collect` → `encode` → bytes; beside it `summary`, `fold`, `svg` and `speedscope`. `json` stands
 //! before `decode` and behind `encode`; other formats come in through `pprof` and `folded` (over `assemble`), and
-//! `pprof` leads out too. `boundary` alone speaks Python.
+//! `pprof` leads out too. What the tracing side decided comes in through `spans`, stands in `decisions`, and is held
+//! against a policy by `traces`. `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;
@@ -45,6 +46,11 @@ pub mod shift;
 pub mod assemble;
 pub mod folded;
 pub mod pprof;
+
+pub mod spans;
+
+pub mod decisions;
+pub mod traces;
 
 pub mod fold;
 pub mod speedscope;

@@ -1,7 +1,9 @@
 //! Which Samples stay: rules, first match wins, no match keeps.
 
+use crate::decisions::TraceState;
 use crate::dictionary::Link;
 use crate::profiles::{Profile, Profiles, ResourceProfiles};
+use crate::traces::TraceMatch;
 use crate::value::AnyValue;
 
 /// Bits of a randomness value R and of a rejection threshold T (OpenTelemetry, probability sampling).
@@ -25,6 +27,8 @@ pub struct Rule {
     pub sample_types: Vec<String>,
     /// Linked Samples only, unlinked ones only, or both.
     pub linked: Option<bool>,
+    /// Linked Samples only, whose trace is so; any when `None`.
+    pub trace: Option<TraceMatch>,
     /// What is done.
     pub action: Action,
 }
@@ -107,11 +111,15 @@ impl Rule {
         type_matches && self.resource.iter().all(|(key, allowed)| resource_matches(profiles, group, key, allowed))
     }
 
-    /// Whether the rule is for a Sample, its Profile being one it is for. A decision by trace is for linked Samples.
-    pub fn matches_sample(&self, link: &Link) -> bool {
-        let needs_link = matches!(self.action, Action::Sample(Sampling { by, .. }) if by != By::Profile);
+    /// Whether the rule is for a Sample, its Profile being one it is for, with what is known of its trace. A decision
+    /// by trace is for linked Samples.
+    pub fn matches_sample(&self, link: &Link, state: Option<TraceState>) -> bool {
+        let by_trace = matches!(self.action, Action::Sample(Sampling { by, .. }) if by != By::Profile);
+        let needs_link = by_trace || self.trace.is_some();
         let is_linked = link.is_linked();
-        self.linked.is_none_or(|linked| linked == is_linked) && (is_linked || !needs_link)
+        self.linked.is_none_or(|linked| linked == is_linked)
+            && (is_linked || !needs_link)
+            && self.trace.is_none_or(|asked| asked.matches(state))
     }
 
     /// What becomes of a Sample that the rule is for.

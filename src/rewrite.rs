@@ -76,7 +76,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// The index of an attribute with a text that is added.
-    fn text_attribute(&mut self, key: &str, text: &str) -> u32 {
+    pub fn text_attribute(&mut self, key: &str, text: &str) -> u32 {
         let (key, text) = (self.string(key), self.string(text));
         if let Some(&index) = self.attributes.get(&(key, text)) {
             return index;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::decisions::LinkState;
 use crate::policy::{Fate, Policy, RANDOMNESS_END, Rule, profile_randomness};
 use crate::profile_id::{Derived, derived_id};
 use crate::profiles::{Profile, Profiles, ResourceProfiles};
 use crate::refusal::{Fault, Reason, Rejection, shown};
 use crate::rewrite::Rewrite;
+use crate::traces::Annotator;
 use crate::value::AnyValue;
 use crate::wire::Span;
 
@@ -56,10 +58,15 @@ pub struct Selected {
 
 impl Profiles {
     /// Carry out a policy. Every Sample is judged first, and nothing is copied unless something changes.
-    pub fn select(self: &Arc<Self>, policy: &Policy) -> Selected {
+    ///
+    /// `states` is what is known of the traces of the dictionary's Links, or nothing of any when it is empty; it is
+    /// said on the Samples that stay, when `annotates`.
+    pub fn select(self: &Arc<Self>, policy: &Policy, states: &[Option<LinkState>], annotates: bool) -> Selected {
         let mut selector = Selector {
             source: self,
             policy,
+            states,
+            annotator: Annotator::new(self, policy, if annotates { states } else { &[] }),
             decisions: Vec::with_capacity(self.samples.len()),
             decided: vec![Decided::default(); policy.rules.len() + 1],
             payloads_dropped: 0,
@@ -91,6 +98,8 @@ impl Profiles {
 struct Selector<'a> {
     source: &'a Profiles,
     policy: &'a Policy,
+    states: &'a [Option<LinkState>],
+    annotator: Annotator<'a>,
     /// Of every Sample, in the order of the Profiles.
     decisions: Vec<Decision>,
     decided: Vec<Decided>,
@@ -133,7 +142,8 @@ impl Selector<'_> {
             self.decided[decision.rule as usize].count(decision.fate);
         }
         let thresholds = self.thresholds(decisions);
-        if thresholds.is_empty() && decisions.iter().all(|decision| decision.fate == Fate::Keep) {
+        let is_annotated = self.annotator.knows_any(&self.source.samples.link[profile.rows.clone()]);
+        if thresholds.is_empty() && !is_annotated && decisions.iter().all(|decision| decision.fate == Fate::Keep) {
             return Plan::Keep;
         }
         self.payloads_dropped += u64::from(profile.original_payload.len > 0);
@@ -143,9 +153,10 @@ impl Selector<'_> {
     /// Append what becomes of each Sample of a Profile. It depends on its Link alone, and many in a row have none.
     fn decide(&mut self, rules: &[(u32, &Rule)], profile: &Profile) {
         let randomness = profile_randomness(profile.profile_id);
-        let by_link = |link: u32| {
-            let link = &self.source.dictionary.links[link as usize];
-            match rules.iter().find(|(_, rule)| rule.matches_sample(link)) {
+        let by_link = |index: u32| {
+            let link = &self.source.dictionary.links[index as usize];
+            let state = self.states.get(index as usize).and_then(|state| Some(state.as_ref()?.trace));
+            match rules.iter().find(|(_, rule)| rule.matches_sample(link, state)) {
                 Some(&(rule, found)) => Decision { fate: found.fate(link, randomness), rule },
                 None => Decision { fate: Fate::Keep, rule: self.policy.rules.len() as u32 },
             }
@@ -201,6 +212,7 @@ impl Selector<'_> {
         } else {
             rewrite.samples.values.gather(&samples.values, &kept);
         }
+        self.annotator.annotate(rewrite, start);
         let mut attributes = profile.attributes.clone();
         if !thresholds.is_empty() {
             // Nothing below an earlier hop's threshold came here.

@@ -3,12 +3,14 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::traces::TraceDecisions;
 use super::{Profiles, work};
 use crate::link;
 use crate::pattern::Pattern;
 use crate::policy;
 use crate::redact;
 use crate::select;
+use crate::traces::TraceMatch;
 
 /// What a request's Samples know of their spans, for one service, sample type and state.
 #[pyclass(frozen, get_all, module = "otelprof._core")]
@@ -36,8 +38,8 @@ pub(super) struct Rule(pub(super) policy::Rule);
 impl Rule {
     #[new]
     #[pyo3(signature = (
-        action, *, resource = None, sample_types = None, linked = None, by = "trace", threshold = 0, bound = 0,
-        otherwise = "drop"
+        action, *, resource = None, sample_types = None, linked = None, trace = None, slower_than_nanos = None,
+        by = "trace", threshold = 0, bound = 0, otherwise = "drop"
     ))]
     #[expect(clippy::too_many_arguments, reason = "one keyword for each part of a rule")]
     fn new(
@@ -45,6 +47,8 @@ impl Rule {
         resource: Option<Vec<(String, Vec<String>)>>,
         sample_types: Option<Vec<String>>,
         linked: Option<bool>,
+        trace: Option<Vec<String>>,
+        slower_than_nanos: Option<u64>,
         by: &str,
         threshold: i128,
         bound: i128,
@@ -75,9 +79,24 @@ impl Rule {
             "sample" => policy::Action::Sample(policy::Sampling { by, threshold, demotes }),
             word => return Err(unknown("action", word)),
         };
+        let asks = trace.is_some() || slower_than_nanos.is_some();
+        let trace = asks.then(|| trace_match(&trace.unwrap_or_default(), slower_than_nanos)).transpose()?;
         let (resource, sample_types) = (resource.unwrap_or_default(), sample_types.unwrap_or_default());
-        Ok(Self(policy::Rule { resource, sample_types, linked, action }))
+        Ok(Self(policy::Rule { resource, sample_types, linked, trace, action }))
     }
+}
+
+fn trace_match(words: &[String], slower_than_nanos: Option<u64>) -> PyResult<TraceMatch> {
+    let mut asked = TraceMatch { slower_than_nanos, ..TraceMatch::default() };
+    for word in words {
+        match word.as_str() {
+            "kept" => asked.kept = true,
+            "error" => asked.error = true,
+            "unknown" => asked.unknown = true,
+            word => return Err(PyValueError::new_err(format!("trace is {word:?}"))),
+        }
+    }
+    Ok(asked)
 }
 
 /// Rules in their order.
@@ -180,8 +199,18 @@ impl Profiles {
         })
     }
 
-    fn select(&self, py: Python<'_>, policy: &Policy) -> PyResult<Selected> {
-        let selected = work(py, || self.inner.select(&policy.0))?;
+    #[pyo3(signature = (policy, decisions = None, *, annotates = true))]
+    fn select(
+        &self,
+        py: Python<'_>,
+        policy: &Policy,
+        decisions: Option<&TraceDecisions>,
+        annotates: bool,
+    ) -> PyResult<Selected> {
+        let selected = work(py, || {
+            let states = decisions.map_or_else(Vec::new, |decisions| self.inner.link_states(&decisions.known()));
+            self.inner.select(&policy.0, &states, annotates)
+        })?;
         let decided = selected.decided.into_iter().map(|decided| {
             let select::Decided { kept, dropped, demoted, rejected } = decided;
             Py::new(py, Decided { kept, dropped, demoted, rejected })

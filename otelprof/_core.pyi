@@ -249,9 +249,7 @@ class Profiles:
         """
 
     def pending_traces(self, policy: Policy) -> PendingTraces:
-        """The traces on which it depends what the policy does: those of the linked Samples that a rule with
-        `trace` is the first for.
-        """
+        """The traces that a policy asks for: of linked Samples that a rule with `trace` is the first for."""
 
     def select(
         self, policy: Policy, decisions: TraceDecisions | None = None, *, annotates: bool = True

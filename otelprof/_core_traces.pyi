@@ -1,4 +1,4 @@
-"""What the tracing side has decided: a part of the stub of `otelprof._core`, where all of it is at run time."""
+"""What the tracing side decided: a part of the stub of `otelprof._core`, where all of it is at run time."""
 
 from collections.abc import Mapping
 from typing import final
@@ -34,19 +34,19 @@ class TraceState:
         """One of its spans has the status `ERROR`."""
     @property
     def duration_nanos(self) -> int:
-        """From the earliest start of a span to the latest end, as the tail sampler's `latency` policy has it."""
+        """From the earliest start of a span to the latest end, as in the tail sampler's `latency` policy."""
 
 @final
 class TraceDecisions:
     """The traces that were kept, for a while, in bounded memory; safe to use from any thread.
 
-    A tail sampler exports what it keeps: a trace that is here was kept. When memory is short, what was not heard of
-    for the longest time goes first, an eighth of the memory at a time.
+    A tail sampler exports what it keeps: a trace that is here was kept. When memory is short, what was not
+    heard of for the longest time goes first, an eighth of the memory at a time.
 
     Args:
         max_bytes: of memory, 64 KiB or more.
-        window_secs: how long a trace is known after something was heard of it, more than 0; an eighth more at the
-            most.
+        window_secs: how long a trace is known after something was heard of it, more than 0; an eighth more
+            at the most.
 
     Raises:
         ValueError: a number that is not allowed.
@@ -54,7 +54,7 @@ class TraceDecisions:
 
     def __new__(cls, *, max_bytes: int, window_secs: float) -> TraceDecisions: ...
     def observe(self, body: bytes, now_secs: float, limits: Limits | None = None) -> Observed:
-        """Take over an `ExportTraceServiceRequest`, plain or compressed with gzip or zstd: all of it, or nothing.
+        """Take over an `ExportTraceServiceRequest`, all of it or nothing, plain or with gzip or zstd.
 
         Args:
             body: as it was received.
@@ -87,7 +87,7 @@ class TraceDecisions:
         """What all of it takes; not more than `max_bytes`."""
     @property
     def names_dropped(self) -> int:
-        """Spans whose name was not taken over, since there were too many different ones (65,536 in a slice)."""
+        """Spans whose name was not taken over: one slice of time holds 65,536 different ones."""
     @property
     def evicted(self) -> Mapping[str, int]:
         """Traces that are no longer known, by reason: `window` or `max_bytes`."""

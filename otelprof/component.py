@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import structlog
 
-    from otelprof._core import Profiles
+    from otelprof._core import Policy, Profiles, TraceDecisions
     from otelprof.clock import Clock
     from otelprof.consumer import Consumer
     from otelprof.model import ComponentId
@@ -49,6 +49,11 @@ class ComponentConfig(BaseModel):
     """Base of every component's configuration: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def waits_for_traces(self) -> bool:
+        """Whether it makes a `TraceProcessor`: one that decides behind the log, by traces."""
+        return False
 
     def in_words(self) -> tuple[str, ...]:
         """What it will do, in plain words, one line each, for `otelprof validate`; nothing by default."""
@@ -81,6 +86,31 @@ class Processor(Component, Protocol):
             RetryableError: not now; the client may send it again.
             PermanentError: never.
         """
+
+
+@dataclass(frozen=True)
+class TraceWait:
+    """What requests wait for, before a processor decides about them by their traces.
+
+    Attributes:
+        decisions: the traces that are known to be kept.
+        policy: what asks for them.
+        wait_secs: how long a request waits at most.
+        max_bytes: how much may wait, of memory.
+    """
+
+    decisions: TraceDecisions
+    policy: Policy
+    wait_secs: float
+    max_bytes: int
+
+
+class TraceProcessor(Processor, Protocol):
+    """A processor that decides by traces: its `process` is called behind the log, after the wait."""
+
+    @property
+    def wait(self) -> TraceWait:
+        """What requests wait for."""
 
 
 class Exporter(Component, Protocol):

@@ -7,11 +7,30 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from otelprof._core import Profiles, Rejection
+    from otelprof._core import Limits, Observed, Profiles, Rejection
+
+
+class TraceConsumer(Protocol):
+    """Takes traces that the tracing side kept."""
+
+    def observe(self, body: bytes, limits: Limits) -> Observed:
+        """Remember what a policy may ask for of an `ExportTraceServiceRequest`: all of it, or nothing.
+
+        Args:
+            body: as it came, compressed or not.
+            limits: what it may hold.
+
+        Raises:
+            PermanentError: it cannot be read, or is over a limit.
+        """
 
 
 class Consumer(Protocol):
     """Takes a decoded request; when it returns, the request is acknowledged."""
+
+    @property
+    def traces(self) -> TraceConsumer | None:
+        """Who takes traces; None when nothing asks for them, and they are not to be offered."""
 
     def admit(self, expected_bytes: int) -> None:
         """Say, before a request is read, whether it could be taken now: what is refused here costs nothing.

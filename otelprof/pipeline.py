@@ -11,7 +11,9 @@
    the Profiles that a policy refused one by one.
 3. What is left goes into the log (`log/`), for all exporters of all these pipelines at once, or not at all.
    This is the acknowledgement: when `append` returns, the client is told that we have it.
-4. Behind the log each exporter (`exporter/`) has a sender (`delivery/`), which delivers at the exporter's own
+4. A pipeline that samples by what the tracing side decided has that processor behind the log, at its gate
+   (`delivery/decisions.py`): there a request waits for its traces, and then goes to its exporters.
+5. Behind the log each exporter (`exporter/`) has a sender (`delivery/`), which delivers at the exporter's own
    pace, tries again, and counts what it has to give up.
 
 Receivers and exporters are shared between pipelines by id; each pipeline has processors of its own, as in the
@@ -29,6 +31,7 @@ import structlog
 
 from otelprof.component import ComponentSettings, Kind
 from otelprof.config.exporter import ExporterConfig
+from otelprof.delivery.decisions import DecisionGate, TraceIntake
 from otelprof.delivery.sender import DirectSender, Sender
 from otelprof.log.memory import MemoryLog
 from otelprof.telemetry.logging import logger_for
@@ -38,8 +41,9 @@ if TYPE_CHECKING:
 
     from otelprof._core import Profiles, Rejection
     from otelprof.clock import Clock
-    from otelprof.component import Component, Exporter, Processor
+    from otelprof.component import Component, Exporter, Processor, TraceProcessor
     from otelprof.config.resolve import Config, ConfiguredComponent
+    from otelprof.consumer import TraceConsumer
     from otelprof.model import ComponentId
     from otelprof.telemetry.metrics import Metrics
 
@@ -65,6 +69,9 @@ class Service:
         self._log = MemoryLog({id_: queue for id_, queue in queues.items() if queue.enabled}, clock, metrics)
         self._senders = {id_: self._build_sender(one) for id_, one in exporters.items()}
         self._pipelines = {id_: self._build_pipeline(id_) for id_ in config.pipelines}
+        gates = [pipeline.gate for pipeline in self._pipelines.values() if pipeline.gate is not None]
+        self._gates = gates
+        self._traces = TraceIntake(gates) if gates else None
         self._receivers = [self._build_receiver(one) for one in self._used(Kind.RECEIVER).values()]
 
     def start(self) -> None:
@@ -89,6 +96,8 @@ class Service:
         self._log.close()
         deadline = self._clock.monotonic() + self._config.service.drain_timeout
         queued = [sender for sender in self._senders.values() if isinstance(sender, Sender)]
+        for gate in self._gates:
+            gate.drain()
         for sender in queued:
             sender.begin_drain(deadline)
         for sender in queued:
@@ -103,7 +112,7 @@ class Service:
     def _in_order(self) -> list[Component]:
         """All components, in the order of their start."""
         processors = [one for pipeline in self._pipelines.values() for one in pipeline.processors]
-        return [*self._senders.values(), *processors, *self._receivers]
+        return [*self._senders.values(), *processors, *self._gates, *self._receivers]
 
     def _used(self, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
         """The components of a kind that some pipeline names."""
@@ -121,7 +130,14 @@ class Service:
     def _build_pipeline(self, pipeline: ComponentId) -> Pipeline:
         config = self._config.pipelines[pipeline]
         configured = [self._config.components[Kind.PROCESSOR][id_] for id_ in config.processors]
-        processors: list[Processor] = [_create(one, self._settings(one)) for one in configured]
+        processors: list[Processor] = []
+        behind: TraceProcessor | None = None
+        for one in configured:
+            processor = _create(one, self._settings(one))
+            if one.config.waits_for_traces:
+                behind = processor
+            else:
+                processors.append(processor)
         queued, direct = [], []
         for exporter in config.exporters:
             sender = self._senders[exporter]
@@ -129,7 +145,13 @@ class Service:
                 direct.append(sender)
             else:
                 queued.append(exporter)
-        return Pipeline(tuple(processors), tuple(queued), tuple(direct))
+        gate = None
+        if behind is not None:
+            settings = ComponentSettings(
+                pipeline, Kind.PROCESSOR, logger_for(pipeline, "pipeline"), self._metrics, self._clock
+            )
+            gate = DecisionGate(self._log, behind, queued, settings)
+        return Pipeline(tuple(processors), tuple(queued), tuple(direct), gate)
 
     def _build_receiver(self, receiver: ConfiguredComponent) -> Component:
         pipelines = [
@@ -137,7 +159,7 @@ class Service:
             for id_, config in self._config.pipelines.items()
             if receiver.id in config.receivers
         ]
-        intake = Intake(pipelines, self._log)
+        intake = Intake(pipelines, self._log, self._traces)
         instance: Component = _create(receiver, self._settings(receiver), intake)
         return instance
 
@@ -154,11 +176,13 @@ class Pipeline:
         processors: in their order.
         queued: exporters that read the log.
         direct: exporters without a queue, inside the client's call.
+        gate: where requests wait, behind the log, for decisions about their traces; None when they do not.
     """
 
     processors: tuple[Processor, ...]
     queued: tuple[ComponentId, ...]
     direct: tuple[DirectSender, ...]
+    gate: DecisionGate | None = None
 
     def process(self, profiles: Profiles) -> tuple[Profiles, Sequence[Rejection]]:
         """Run the processors.
@@ -182,9 +206,17 @@ class Pipeline:
 class Intake:
     """The `Consumer` behind a receiver: all pipelines that the receiver is in."""
 
-    def __init__(self, pipelines: Iterable[Pipeline], log: MemoryLog) -> None:
+    def __init__(
+        self, pipelines: Iterable[Pipeline], log: MemoryLog, traces: TraceConsumer | None = None
+    ) -> None:
         self._pipelines = tuple(pipelines)
         self._log = log
+        self._traces = traces
+
+    @property
+    def traces(self) -> TraceConsumer | None:
+        """Who takes traces; None when no pipeline asks for them."""
+        return self._traces
 
     def admit(self, expected_bytes: int) -> None:
         """Refuse, before it is read, what some queue has no room for.
@@ -211,7 +243,10 @@ class Intake:
         for pipeline, result in left:
             for sender in pipeline.direct:
                 sender.deliver(result)
-        self._log.append([(result, pipeline.queued) for pipeline, result in left])
+        gates = {number: one.gate for number, (one, _) in enumerate(left) if one.gate is not None}
+        held = self._log.append([(result, pipeline.queued) for pipeline, result in left], gates.keys())
+        for gate, one in zip(gates.values(), held, strict=True):
+            gate.hold(one)
         return _told_once([refused for _, _, refused in processed])
 
 

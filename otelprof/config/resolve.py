@@ -10,13 +10,14 @@ from pydantic import BaseModel, ValidationError
 
 from otelprof.component import ComponentConfig, Factory, Kind, available, load_factory
 from otelprof.config.explain import explain, nearest
+from otelprof.config.exporter import ExporterConfig
 from otelprof.config.load import join, read_document
 from otelprof.config.models import ServiceConfig
 from otelprof.errors import ConfigError, ConfigProblem
 from otelprof.model import ComponentId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from otelprof.config.models import PipelineConfig, TelemetryConfig
@@ -93,6 +94,7 @@ class _Resolver:
         service = self._service()
         if service is None:
             return None
+        self.problems.extend(_trace_problems(components, service))
         return Config(components, service, tuple(_unused(components, service)))
 
     def _components(self, kind: Kind) -> _Components:
@@ -158,6 +160,27 @@ def _validate(model: type[M], data: object, path: str, context: dict[str, list[s
         return model.model_validate(data, context=context)
     except ValidationError as error:
         raise ConfigError(explain(error, model, data, path)) from error
+
+
+def _trace_problems(
+    components: Mapping[Kind, _Components], service: ServiceConfig
+) -> Iterator[ConfigProblem]:
+    """What a pipeline lacks whose processor decides by traces, behind the log."""
+    processors, exporters = components[Kind.PROCESSOR], components[Kind.EXPORTER]
+    for name, pipeline in service.pipelines.items():
+        known = [processors[id_] for id_ in pipeline.processors if id_ in processors]
+        waiting = [str(one.id) for one in known if one.config.waits_for_traces]
+        path = join(join("service.pipelines", str(name)), Kind.PROCESSOR.value)
+        if len(waiting) > 1:
+            message = f"{' and '.join(waiting)} both have rules with trace: put all of them into one"
+            yield ConfigProblem(path, message)
+        for id_ in pipeline.exporters if waiting else ():
+            config = exporters[id_].config if id_ in exporters else None
+            if isinstance(config, ExporterConfig) and not config.sending_queue.enabled:
+                message = (
+                    f"{waiting[0]} has rules with trace, for which requests wait in a queue; {id_} has none"
+                )
+                yield ConfigProblem(path, message)
 
 
 def _unused(components: Mapping[Kind, _Components], service: ServiceConfig) -> list[ConfigProblem]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Final, LiteralString
+from typing import TYPE_CHECKING, Annotated, Final, LiteralString, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from otelprof.config.models import UNDEFINED_REFERENCE
 from otelprof.config.section import Section
+from otelprof.config.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,11 @@ NO_RULE: Final = "no_rule"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 # What the labels of rules without a name are.
 _RESERVED_NAME: Final = re.compile(rf"{NO_RULE}|unlinked|rule_[0-9]+")
+_TRACE_STATES: Final = ("kept", "error", "unknown")
+_SLOW: Final = re.compile(r"slow\(> ?(.+)\)")
+_NANOS_PER_SEC: Final = 1_000_000_000
 _SERVICE_NAME: Final = "service.name"
-_OWN_KEYS: Final = ("sample_type", "linked")
+_OWN_KEYS: Final = ("sample_type", "linked", "trace")
 # Attributes of a Resource have a dot by convention: one without may be a key of ours, misspelt.
 _LIKENESS: Final = 0.8
 
@@ -46,6 +50,29 @@ def _text(value: object) -> str:
         return str(value)
     message = f"{value!r} cannot be matched: write a text, a whole number, true or false, or a list of them"
     raise ValueError(message)
+
+
+def _trace_states(value: object) -> object:
+    texts = value if isinstance(value, list | tuple) else [value]
+    if not texts:
+        message = "an empty list matches nothing: list at least one state"
+        raise ValueError(message)
+    for text in texts:
+        if isinstance(text, str) and (text in _TRACE_STATES or slower_than_nanos(text) is not None):
+            continue
+        message = f"{text!r} is no state of a trace: write {', '.join(_TRACE_STATES)} or slow(>500ms)"
+        raise ValueError(message)
+    return tuple(texts)
+
+
+def slower_than_nanos(state: str) -> int | None:
+    """The bound of `slow(>500ms)`; None of another state.
+
+    Raises:
+        ValueError: what is in it is no duration.
+    """
+    match = _SLOW.fullmatch(state)
+    return round(parse_duration(match[1]) * _NANOS_PER_SEC) if match else None
 
 
 def _attribute_name(name: str) -> str:
@@ -72,20 +99,27 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 """One value or a list of values, at least one."""
 
 
+TraceStates = Annotated[tuple[str, ...], BeforeValidator(_trace_states)]
+"""`kept`, `error`, `slow(>500ms)`, `unknown`, or a list of them, at least one."""
+
+
 class MatchConfig(Section):
     """Whom a rule is for. All of it must match; empty, it matches everything.
 
-    In the file, every key but `sample_type` and `linked` is the name of a Resource attribute.
+    In the file, every key but `sample_type`, `linked` and `trace` is the name of a Resource attribute.
 
     Attributes:
         sample_type: names of sample types, without their unit; any when empty.
         linked: linked samples only, unlinked ones only, or both.
+        trace: linked samples only, whose trace is in one of these states: the tracing side kept it; kept it,
+            and a span of it has an error; kept it, and it lasted longer; or is not known to have kept it.
         resource: Resource attributes, each with the values it may have. `service.name` is `unknown_service`
             where a Resource has none.
     """
 
     sample_type: Texts = ()
     linked: bool | None = None
+    trace: TraceStates = ()
     resource: dict[Annotated[str, AfterValidator(_attribute_name)], Texts] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -104,6 +138,13 @@ class MatchConfig(Section):
                 message = f"{name!r} has a unit: write the name alone, {name.partition(':')[0]!r}"
                 raise ValueError(message)
         return names
+
+    @model_validator(mode="after")
+    def _check_trace(self) -> Self:
+        if self.trace and self.linked is False:
+            message = "trace is for linked samples, and linked: false for the others: remove one of them"
+            raise ValueError(message)
+        return self
 
     @property
     def is_everything(self) -> bool:
@@ -125,6 +166,8 @@ class MatchConfig(Section):
             words.append(f"sample type {' or '.join(self.sample_type)}")
         if self.linked is not None:
             words.append("linked" if self.linked else "unlinked")
+        if self.trace:
+            words.append(f"trace {' or '.join(self.trace)}")
         return ", ".join(words)
 
 

@@ -221,6 +221,14 @@ class Cursor:
             self._forget(item)
             self._log.count_drop(self.exporter, item.profiles.sample_count, DropReason.QUEUE_OVERFLOW)
 
+    def hold(self, profiles: Profiles, entry: Entry) -> Item:
+        """Add a request that is not given out: it counts, and waits for `let_go`."""
+        return self._insert(profiles, entry.size_bytes, entry)
+
+    def let_go(self, item: Item) -> bool:
+        """Take a held item off; False when it was dropped meanwhile."""
+        return self._forget(item)
+
     def push(self, profiles: Profiles, entry: Entry) -> None:
         """Add a request at the end."""
         self._fresh.append(self._insert(profiles, entry.size_bytes, entry))

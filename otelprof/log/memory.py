@@ -8,6 +8,7 @@ One lock guards all of it, because an append must be atomic over exporters.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -17,16 +18,32 @@ from otelprof.log.cursor import Cursor, DropReason, Entry
 from otelprof.telemetry.metrics import EXPORTER_DROPPED, EXPORTER_ENQUEUE_FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from otelprof._core import Profiles
     from otelprof.clock import Clock
     from otelprof.config.exporter import SendingQueueConfig
+    from otelprof.log.cursor import Item
     from otelprof.model import ComponentId
     from otelprof.telemetry.metrics import Metrics
 
 # Said to a client that finds no room: long enough for a queue to move, short enough that nobody notices.
 FULL_RETRY_AFTER_SECS: Final = 1.0
+
+
+@dataclass(eq=False, frozen=True, slots=True)
+class Held:
+    """A request that was acknowledged, and is given out to no exporter before it is settled.
+
+    Attributes:
+        profiles: the request.
+        size_bytes: its memory, which counts in the queue of each exporter.
+        items: its place with each exporter.
+    """
+
+    profiles: Profiles
+    size_bytes: int
+    items: Sequence[tuple[Cursor, Item]]
 
 
 class MemoryLog:
@@ -59,8 +76,17 @@ class MemoryLog:
         """Memory of all entries that some cursor is still behind."""
         return self._memory_bytes
 
-    def append(self, entries: Sequence[tuple[Profiles, Sequence[ComponentId]]]) -> None:
+    def append(
+        self, entries: Sequence[tuple[Profiles, Sequence[ComponentId]]], held: Collection[int] = ()
+    ) -> Sequence[Held]:
         """Take requests for their exporters: all of them, or none.
+
+        Args:
+            entries: the requests, each with its exporters.
+            held: the numbers of those that are to be settled before they are given out.
+
+        Returns:
+            Those that are held, in their order.
 
         Raises:
             RequestTooLargeError: it would not fit into the empty queue of one of its exporters.
@@ -78,8 +104,27 @@ class MemoryLog:
             self._check_room(demand, samples)
             for exporter, needed_bytes in demand.items():
                 self._cursors[exporter].make_room(needed_bytes)
-            for (profiles, exporters), size_bytes in zip(entries, sizes, strict=True):
-                self._append_one(profiles, size_bytes, exporters)
+            waiting = []
+            for number, ((profiles, exporters), size_bytes) in enumerate(zip(entries, sizes, strict=True)):
+                takers = [self._cursors[exporter] for exporter in exporters]
+                if number in held:
+                    waiting.append(self._hold_back(profiles, size_bytes, takers))
+                else:
+                    self._give(profiles, size_bytes, takers)
+            return waiting
+
+    def settle(self, held: Held, profiles: Profiles) -> None:
+        """Give out what came of a held request, to every exporter that did not drop it meanwhile.
+
+        Args:
+            held: from `append`; once.
+            profiles: what came of it; when it holds no Profile, nothing is given out.
+        """
+        size_bytes = profiles.memory_bytes
+        with self._lock:
+            takers = [cursor for cursor, item in held.items if cursor.let_go(item)]
+            if profiles.profile_count:
+                self._give(profiles, size_bytes, takers)
 
     def admit(self, exporters: Sequence[ComponentId], expected_bytes: int) -> None:
         """Say whether a request could be taken now, before work is put into it.
@@ -144,8 +189,11 @@ class MemoryLog:
         message = f"sending queue is full: {key} is {self._cursors[exporter].capacity_bytes} bytes"
         return OverloadedError(message, retry_after_secs=FULL_RETRY_AFTER_SECS)
 
-    def _append_one(self, profiles: Profiles, size_bytes: int, exporters: Iterable[ComponentId]) -> None:
-        takers = [self._cursors[exporter] for exporter in exporters]
+    def _hold_back(self, profiles: Profiles, size_bytes: int, takers: Sequence[Cursor]) -> Held:
+        entry = self.hold(size_bytes, len(takers))
+        return Held(profiles, size_bytes, [(cursor, cursor.hold(profiles, entry)) for cursor in takers])
+
+    def _give(self, profiles: Profiles, size_bytes: int, takers: Sequence[Cursor]) -> None:
         if takers:
             entry = self.hold(size_bytes, len(takers))
             for cursor in takers:

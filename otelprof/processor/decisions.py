@@ -10,7 +10,7 @@ from otelprof.telemetry.metrics import PAYLOADS_DROPPED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from otelprof._core import Policy, Profiles
+    from otelprof._core import Policy, Profiles, TraceDecisions
     from otelprof.component import ComponentSettings
     from otelprof.telemetry.metric_spec import MetricSpec
 
@@ -36,9 +36,17 @@ class Decisions:
         self._metrics = settings.metrics
         self._id = str(settings.id)
 
-    def carry_out(self, profiles: Profiles) -> Profiles:
-        """What is left of a request; Profiles that the policy refused are in the handle's `rejections`."""
-        selected = profiles.select(self._policy)
+    def carry_out(
+        self, profiles: Profiles, traces: TraceDecisions | None = None, *, annotates: bool = True
+    ) -> Profiles:
+        """What is left of a request; Profiles that the policy refused are in the handle's `rejections`.
+
+        Args:
+            profiles: the request.
+            traces: what the tracing side decided; None when nothing asks for it.
+            annotates: say on the samples that stay what is known of their traces.
+        """
+        selected = profiles.select(self._policy, traces, annotates=annotates)
         for label, decided in zip(self._labels, selected.decided, strict=True):
             for outcome in _OUTCOMES:
                 count = getattr(decided, outcome)

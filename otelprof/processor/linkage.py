@@ -63,6 +63,9 @@ class LinkageRuleConfig(RuleConfig):
         if match.linked is not None:
             message = "linked means nothing here: rules of linkage are for unlinked samples; remove it"
             raise ValueError(message)
+        if match.trace:
+            message = "trace means nothing here: rules of linkage are for unlinked samples; remove it"
+            raise ValueError(message)
         return match
 
 

@@ -1,4 +1,4 @@
-"""OTLP over gRPC: one call of `ProfilesService/Export` is one request.
+"""OTLP over gRPC: one call of `ProfilesService/Export` is one request; so is one of `TraceService/Export`.
 
 The handler is given raw bytes, compressed or not, and the core inflates them: so a bomb is stopped at its
 limit, and nothing is decoded in Python. What gRPC itself refuses before the handler (a message that is larger
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING, Final
@@ -22,8 +23,13 @@ from grpc_status import rpc_status
 from otelprof.config.pem import read_pem
 from otelprof.errors import ConfigError, ConfigProblem
 from otelprof.receiver.otlp_intake import GRACE_SECS, VERSION_HEADER, OtlpIntake
+from otelprof.receiver.traces_intake import TRACES_EXPORT, TRACES_SERVICE, TracesIntake
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from google.protobuf.message import Message
+
     from otelprof._core import Limits
     from otelprof.component import ComponentSettings
     from otelprof.config.endpoint import Endpoint
@@ -38,7 +44,7 @@ EXPORT: Final = f"/{SERVICE}/Export"
 _FAREWELL_SECS: Final = 0.2
 # Bits of grpc_compression_algorithm: identity and gzip; the core does not inflate deflate.
 _IDENTITY_AND_GZIP: Final = 0b101
-# An ExportProfilesServiceResponse with an empty partial_success, as the collector answers.
+# A response of either service with an empty partial_success, as the collector answers.
 _ALL_ACCEPTED: Final = b"\x0a\x00"
 _HEALTH_NAMES: Final = ("", SERVICE)
 
@@ -85,7 +91,7 @@ class GrpcReceiver:
             ],
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*self._service.names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         port = self._bind(server)
         server.start()
@@ -135,11 +141,16 @@ class GrpcReceiver:
 
 
 class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs only
-    """`ProfilesService`, over raw bytes."""
+    """`ProfilesService`, and `TraceService` where somebody asks for traces, over raw bytes."""
 
     def __init__(self, limits: Limits, component: ComponentSettings, consumer: Consumer) -> None:
         self._intake = OtlpIntake(limits, component, consumer, "grpc")
-        self._method = grpc.unary_unary_rpc_method_handler(self.export)
+        self.names = [SERVICE]
+        self._methods = {EXPORT: grpc.unary_unary_rpc_method_handler(self.export)}
+        if consumer.traces is not None:
+            self._traces = TracesIntake(limits, component, consumer.traces)
+            self.names.append(TRACES_SERVICE)
+            self._methods[TRACES_EXPORT] = grpc.unary_unary_rpc_method_handler(self.export_traces)
         self._in_flight = 0
         self._idle = Condition()
 
@@ -147,7 +158,7 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """The handler of `Export`; none for another method."""
-        return self._method if handler_call_details.method == EXPORT else None
+        return self._methods.get(handler_call_details.method)
 
     def wait_until_idle(self, timeout_secs: float) -> None:
         """Return when no request is being worked on, or when the time is over."""
@@ -156,22 +167,36 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
 
     def export(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request: the bytes of an `ExportProfilesServiceResponse`, or an abort."""
+        with self._counted():
+            return self._answer(self._intake, lambda: self._intake.take(body, _version(context)), context)
+
+    def export_traces(self, body: bytes, context: grpc.ServicerContext) -> bytes:
+        """Answer one request: the bytes of an `ExportTraceServiceResponse`, or an abort."""
+        with self._counted():
+            return self._answer(self._traces, lambda: self._traces.take(body), context)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         with self._idle:
             self._in_flight += 1
         try:
-            return self._answer(body, context)
+            yield
         finally:
             with self._idle:
                 self._in_flight -= 1
                 if not self._in_flight:
                     self._idle.notify_all()
 
-    def _answer(self, body: bytes, context: grpc.ServicerContext) -> bytes:
+    def _answer(
+        self,
+        intake: OtlpIntake | TracesIntake,
+        take: Callable[[], Message | None],
+        context: grpc.ServicerContext,
+    ) -> bytes:
         try:
-            response = self._intake.take(body, _version(context))
+            response = take()
         except Exception as error:  # noqa: BLE001 - explained, and logged
-            status = self._intake.explain(error, context.peer())
-            return context.abort_with_status(rpc_status.to_status(status))
+            return context.abort_with_status(rpc_status.to_status(intake.explain(error, context.peer())))
         return _ALL_ACCEPTED if response is None else response.SerializeToString()
 
 

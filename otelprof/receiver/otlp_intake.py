@@ -55,8 +55,7 @@ class OtlpIntake:
         self._limits = limits
         self._consumer = consumer
         self._memory_per_wire_byte = 1.0
-        self._logger = component.logger
-        self._throttle = Throttle(component.clock)
+        self._explanations = Explanations(component)
         self.counts = RequestCounts(component, transport)
 
     def take(
@@ -98,12 +97,25 @@ class OtlpIntake:
 
     def explain(self, error: Exception, peer: str) -> Status:
         """What a client is told of an error, which is logged: a bug always, others not too often."""
+        if not isinstance(error, OtelprofError):
+            self.counts.answered("bug")
+        return self._explanations.of(error, peer)
+
+
+class Explanations:
+    """Says what became of a request that failed, to its client and in the log."""
+
+    def __init__(self, component: ComponentSettings) -> None:
+        self._logger = component.logger
+        self._throttle = Throttle(component.clock)
+
+    def of(self, error: Exception, peer: str) -> Status:
+        """What a client is told of an error, which is logged: a bug always, others not too often."""
         if isinstance(error, OtelprofError):
             held_back = self._throttle.passed(type(error).__name__)
             if held_back is not None:
                 self._logger.warning("request refused", error=str(error), peer=peer, suppressed=held_back)
             return status_of(error)
-        self.counts.answered("bug")
         self._logger.error("request failed because of a bug in otelprof", peer=peer, exc_info=error)
         return Status(code=answer_for(OtelprofError()).grpc_status.value[0], message="internal error")
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client.metrics_core import Metric
 
+from otelprof.telemetry.decision_metrics import DECISION_METRICS
 from otelprof.telemetry.metric_spec import MetricSpec
 from otelprof.telemetry.policy_metrics import (
     LINK_CONFLICTS,
@@ -332,6 +333,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     SAMPLING_SAMPLES,
     PAYLOADS_DROPPED,
     REDACTED_TEXTS,
+    *DECISION_METRICS,
     EXPORTER_SENT,
     EXPORTER_SEND_FAILED,
     EXPORTER_ENQUEUE_FAILED,

@@ -2,16 +2,26 @@
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, ByteSize, Field, field_validator, model_validator
 
 from otelprof.component import ComponentConfig
 from otelprof.config.rules import RuleConfig, check_rules
+from otelprof.config.units import Duration, Size
 from otelprof.processor.sampling.policy import in_words
 from otelprof.processor.sampling.threshold import MIN_PROBABILITY, parse_th, threshold_of
 
 _WAYS: Final = ("sampling_probability", "th", "action")
 # What says how to sample, and means nothing beside `action`.
 _DETAILS: Final = ("by", "mode", "otherwise")
+# What means nothing without a rule that asks for traces.
+_FOR_TRACES: Final = (
+    "decision_wait",
+    "decision_max_bytes",
+    "trace_window",
+    "trace_max_bytes",
+    "trace_attributes",
+)
+_MIB: Final = 1 << 20
 
 
 def _checked_th(text: str) -> str:
@@ -111,9 +121,19 @@ class SamplingConfig(ComponentConfig):
 
     Attributes:
         rules: the first that matches a sample decides; what none matches stays. 1 to 256.
+        decision_wait: how long linked samples wait for what the tracing side decides about their trace.
+        decision_max_bytes: how much may wait, in memory; then the oldest goes on without a decision.
+        trace_window: how long a trace that was kept is known; at least `decision_wait`.
+        trace_max_bytes: what these traces may take, 1 MiB or more; then the oldest are forgotten.
+        trace_attributes: say on samples that stay what is known of their trace, and the name of their span.
     """
 
     rules: tuple[SamplingRuleConfig, ...]
+    decision_wait: Duration = 10.0
+    decision_max_bytes: Annotated[Size, Field(ge=_MIB)] = ByteSize(128 * _MIB)
+    trace_window: Annotated[Duration, Field(gt=0)] = 300.0
+    trace_max_bytes: Annotated[Size, Field(ge=_MIB)] = ByteSize(64 * _MIB)
+    trace_attributes: bool = True
 
     @field_validator("rules")
     @classmethod
@@ -124,6 +144,32 @@ class SamplingConfig(ComponentConfig):
         check_rules(rules)
         return rules
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        idle = [key for key in _FOR_TRACES if key in self.model_fields_set]
+        if idle and not self.waits_for_traces:
+            message = f"{', '.join(idle)} means nothing without a rule whose match has trace: remove it"
+            raise ValueError(message)
+        if self.trace_window < self.decision_wait:
+            message = (
+                f"trace_window ({self.trace_window:g} s) is less than decision_wait ({self.decision_wait:g} s): "
+                "a decision would be forgotten while samples wait for it"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def waits_for_traces(self) -> bool:
+        """Whether a rule asks for the state of a trace."""
+        return any(rule.match.trace for rule in self.rules)
+
     def in_words(self) -> tuple[str, ...]:
-        """What the rules do, one line each."""
-        return in_words(self.rules)
+        """What the rules do, one line each, and how long they wait for that."""
+        lines = in_words(self.rules)
+        if not self.waits_for_traces:
+            return lines
+        wait = (
+            f"linked samples wait up to {self.decision_wait:g} s for the tracing side to decide; "
+            "until it says that it kept a trace, the trace is unknown"
+        )
+        return (wait, *lines)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelprof._core import Policy, Rule
+from otelprof.config.rules import slower_than_nanos
 from otelprof.processor.sampling.threshold import (
     adjusted_count,
     go_bound,
@@ -45,24 +47,22 @@ def in_words(rules: Sequence[SamplingRuleConfig]) -> tuple[str, ...]:
 def _core_rule(rule: SamplingRuleConfig) -> Rule:
     match = rule.match
     fixed, threshold = rule.fixed_action, rule.threshold
-    if fixed is not None or threshold is None:
-        action = fixed or rule.otherwise
-        return Rule(
-            action, resource=match.resource_pairs, sample_types=match.sample_type, linked=match.linked
-        )
-    by, bound = "trace" if rule.is_by_trace else "profile", 0
-    if rule.mode in _BOUNDS and rule.sampling_probability is not None:
-        by, bound = f"{rule.mode}_ratio", _BOUNDS[rule.mode](rule.sampling_probability)
-    return Rule(
-        "sample",
+    slow = [nanos for nanos in map(slower_than_nanos, match.trace) if nanos is not None]
+    asked = [state for state in match.trace if slower_than_nanos(state) is None]
+    whom = partial(
+        Rule,
         resource=match.resource_pairs,
         sample_types=match.sample_type,
         linked=match.linked,
-        by=by,
-        threshold=threshold,
-        bound=bound,
-        otherwise=rule.otherwise,
+        trace=asked if match.trace else None,
+        slower_than_nanos=min(slow, default=None),
     )
+    if fixed is not None or threshold is None:
+        return whom(fixed or rule.otherwise)
+    by, bound = "trace" if rule.is_by_trace else "profile", 0
+    if rule.mode in _BOUNDS and rule.sampling_probability is not None:
+        by, bound = f"{rule.mode}_ratio", _BOUNDS[rule.mode](rule.sampling_probability)
+    return whom("sample", by=by, threshold=threshold, bound=bound, otherwise=rule.otherwise)
 
 
 def _line(rule: SamplingRuleConfig, *, is_first: bool) -> str:
@@ -71,7 +71,7 @@ def _line(rule: SamplingRuleConfig, *, is_first: bool) -> str:
     if fixed is not None or threshold is None:
         whom = whom or ("everything" if is_first else "everything else")
         return f"{whom}: all samples {_DONE[fixed or rule.otherwise]}"
-    if rule.is_by_trace and rule.match.linked is None:
+    if rule.is_by_trace and rule.match.linked is None and not rule.match.trace:
         whom = f"{whom}, linked" if whom else "linked"
     whom = whom or ("everything" if is_first else "everything else")
     what = "traces" if rule.is_by_trace else "profiles"

@@ -123,7 +123,7 @@ class DecisionGate:
             observe(TRACE_DECISIONS_EVICTED, evicted, reason=reason, **of)
         observe(TRACE_SPAN_NAMES_DROPPED, lambda: decisions.names_dropped, **of)
         observe(DECISION_WAITING_REQUESTS, lambda: len(self._waiting) + len(self._arrived), **of)
-        observe(DECISION_WAITING_BYTES, lambda: self._waiting_bytes, **of)
+        observe(DECISION_WAITING_BYTES, lambda: self.waiting_bytes, **of)
         self._thread = Thread(target=self._work, name=f"otelprof-{of['pipeline']}-decisions", daemon=True)
         self._thread.start()
 
@@ -149,6 +149,11 @@ class DecisionGate:
             self._has_news = True
             self._changed.notify()
         return observed
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory of the requests that wait, with what they wait for."""
+        return self._waiting_bytes
 
     def step(self) -> float | None:
         """Let everything go that is due.

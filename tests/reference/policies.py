@@ -37,6 +37,8 @@ RESOURCE_ATTRIBUTES: Final[list[dict[str, Plain]]] = [
 ]
 SAMPLE_TYPES: Final = st.sampled_from([(), (), ("cpu",), ("cpu", "wall"), ("",)])
 LINKED: Final = st.sampled_from([None, None, True, False])
+TRACE: Final = st.sampled_from([None, None, None, ("kept",), ("error",), ("unknown",), ("error", "unknown")])
+SLOWER: Final = st.sampled_from([None, None, 0, 5])
 
 
 def plain_rules(
@@ -49,6 +51,8 @@ def plain_rules(
         resource=RESOURCES,
         sample_types=SAMPLE_TYPES,
         linked=LINKED,
+        trace=TRACE,
+        slower_than_nanos=SLOWER,
         by=st.sampled_from(BY),
         threshold=THRESHOLDS,
         bound=BOUNDS,

@@ -13,6 +13,7 @@ from tests.reference.blake3 import blake3
 from tests.reference.meaning import Reader
 from tests.reference.summary import is_linked, service_name
 from tests.reference.tables import Tables, at, profiles_of
+from tests.reference.traces import PlainDecisions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from opentelemetry.proto.profiles.v1development.profiles_pb2 import Link, Profile, ResourceProfiles
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+    from tests.reference.traces import PlainTrace
+
 RANGE: Final = 2**56
+NOTHING: Final = PlainDecisions()
+"""What is known of traces when the tracing side says nothing."""
 ACTIONS: Final = ("keep", "drop", "demote", "reject", "sample")
 BY: Final = ("trace", "python_ratio", "java_ratio", "go_ratio", "profile")
 
@@ -36,6 +41,8 @@ class PlainRule:
     resource: tuple[tuple[str, tuple[str, ...]], ...] = ()
     sample_types: tuple[str, ...] = ()
     linked: bool | None = None
+    trace: tuple[str, ...] | None = None
+    slower_than_nanos: int | None = None
     by: str = "trace"
     threshold: int = 0
     bound: int = 0
@@ -44,10 +51,23 @@ class PlainRule:
     @property
     def is_for_linked(self) -> bool:
         """Whether it is for linked Samples only, since only these have a trace."""
-        return self.action == "sample" and self.by != "profile"
+        return self.asks or (self.action == "sample" and self.by != "profile")
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for the state of a trace."""
+        return self.trace is not None or self.slower_than_nanos is not None
+
+    def matches_trace(self, trace: PlainTrace | None) -> bool:
+        """Whether what it asks for holds for a trace; None is one that is not known."""
+        words = self.trace or ()
+        if trace is None:
+            return "unknown" in words
+        slow = self.slower_than_nanos is not None and trace.duration_nanos > self.slower_than_nanos
+        return "kept" in words or ("error" in words and trace.is_error) or slow
 
     def matches(self, texts: set[tuple[str, str]], sample_type: str, *, linked: bool) -> bool:
-        """Whether it is for a Sample."""
+        """Whether it is for a Sample, as far as its trace does not matter."""
         return (
             all(any((key, text) in texts for text in allowed) for key, allowed in self.resource)
             and (not self.sample_types or sample_type in self.sample_types)
@@ -92,6 +112,8 @@ def policy(rules: Sequence[PlainRule]) -> Policy:
                 resource=rule.resource,
                 sample_types=rule.sample_types,
                 linked=rule.linked,
+                trace=rule.trace,
+                slower_than_nanos=rule.slower_than_nanos,
                 by=rule.by,
                 threshold=rule.threshold,
                 bound=rule.bound,
@@ -133,26 +155,31 @@ def resource_texts(reader: Reader, resource: Resource) -> set[tuple[str, str]]:
     return found
 
 
-def fates(request: ExportProfilesServiceRequest, rules: Sequence[PlainRule]) -> list[list[Fate]]:
-    """For each Profile of a request, what becomes of each of its Samples."""
+def fates(
+    request: ExportProfilesServiceRequest, rules: Sequence[PlainRule], decisions: PlainDecisions = NOTHING
+) -> list[list[Fate]]:
+    """For each Profile of a request, what becomes of each of its Samples, by what is known of traces."""
     tables = Tables(request.dictionary)
     reader = Reader(tables)
     return [
-        profile_fates(tables, reader, resource_profiles, profile, rules)
+        profile_fates(tables, texts_of(reader, resource_profiles, profile), profile, rules, decisions)
         for resource_profiles, _, profile in profiles_of(request)
     ]
 
 
+Texts = tuple[set[tuple[str, str]], str]
+
+
+def texts_of(reader: Reader, resource_profiles: ResourceProfiles, profile: Profile) -> Texts:
+    """What rules compare of a Profile: its Resource's attributes, and its sample type."""
+    sample_type, _ = reader.value_type(profile.sample_type)
+    return resource_texts(reader, resource_profiles.resource), sample_type
+
+
 def profile_fates(
-    tables: Tables,
-    reader: Reader,
-    resource_profiles: ResourceProfiles,
-    profile: Profile,
-    rules: Sequence[PlainRule],
+    tables: Tables, texts: Texts, profile: Profile, rules: Sequence[PlainRule], decisions: PlainDecisions
 ) -> list[Fate]:
     """What becomes of each Sample of a Profile; one that is rejected takes all others with it."""
-    texts = resource_texts(reader, resource_profiles.resource)
-    sample_type, _ = reader.value_type(profile.sample_type)
     found = []
     for sample in profile.samples:
         link = at(tables.links, sample.link_index)
@@ -160,13 +187,28 @@ def profile_fates(
             (
                 place
                 for place, rule in enumerate(rules)
-                if rule.matches(texts, sample_type, linked=is_linked(link))
+                if rule.matches(*texts, linked=is_linked(link))
+                and (not rule.asks or rule.matches_trace(decisions.of(link)))
             ),
             None,
         )
         found.append(fate_by(rules, place, link, profile.profile_id))
     rejecting = next((fate for fate in found if fate.outcome == "rejected"), None)
     return [rejecting] * len(found) if rejecting else found
+
+
+def traces_asked_for(request: ExportProfilesServiceRequest, rules: Sequence[PlainRule]) -> set[bytes]:
+    """The traces of linked Samples for which the first rule, whatever the trace, is one that asks."""
+    tables = Tables(request.dictionary)
+    reader = Reader(tables)
+    found = set()
+    for resource_profiles, _, profile in profiles_of(request):
+        texts = texts_of(reader, resource_profiles, profile)
+        first = next((rule for rule in rules if rule.matches(*texts, linked=True)), None)
+        if first is not None and first.asks:
+            links = [at(tables.links, sample.link_index) for sample in profile.samples]
+            found |= {link.trace_id for link in links if is_linked(link)}
+    return found
 
 
 def fate_by(rules: Sequence[PlainRule], place: int | None, link: Link, profile_id: bytes) -> Fate:

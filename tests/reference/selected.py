@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tests.reference.compare import assert_conformance, on_the_wire, rejected
 from tests.reference.meaning import SampleMeaning, bag
 from tests.reference.pieces import NO_PAYLOAD, Part, parts
-from tests.reference.policy import RANGE, Fate, PlainRule, fates, policy, th
+from tests.reference.policy import NOTHING, RANGE, Fate, PlainRule, fates, policy, th
 from tests.reference.tables import profiles_of
 from tests.reference.validate import INT64, PROFILE_ID_BYTES
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     )
     from opentelemetry.proto.profiles.v1development.profiles_pb2 import Profile
 
-    from otelprof._core import Profiles, Selected
+    from otelprof._core import Profiles, Selected, TraceDecisions
     from tests.reference.meaning import Bag
+    from tests.reference.traces import PlainDecisions
 
 DEMOTED: Final = "otelprof.demoted"
 THRESHOLD: Final = "otelprof.sampling.threshold"
@@ -31,11 +32,23 @@ LIMITS: Final = (INT64[0], INT64[0] + 1, INT64[-1])
 Totals = Counter[tuple["Hashable", ...]]
 
 
-def assert_selected(before: Profiles, rules: Sequence[PlainRule]) -> Selected:
-    """The core makes of a request what its rules say, well formed, and counts what it does."""
-    selected = before.select(policy(rules))
+def assert_selected(
+    before: Profiles,
+    rules: Sequence[PlainRule],
+    traces: TraceDecisions | None = None,
+    decisions: PlainDecisions = NOTHING,
+) -> Selected:
+    """The core makes of a request what its rules say, well formed, and counts what it does.
+
+    Args:
+        before: the request.
+        rules: what is done.
+        traces: what the core knows of traces.
+        decisions: the same, as the twin knows it.
+    """
+    selected = before.select(policy(rules), traces, annotates=False)
     request = on_the_wire(before)
-    wanted = fates(request, rules)
+    wanted = fates(request, rules, decisions)
     after = on_the_wire(selected.profiles)
 
     assert_conformance(after)

@@ -152,8 +152,8 @@ class SamplingConfig(ComponentConfig):
             raise ValueError(message)
         if self.trace_window < self.decision_wait:
             message = (
-                f"trace_window ({self.trace_window:g} s) is less than decision_wait ({self.decision_wait:g} s): "
-                "a decision would be forgotten while samples wait for it"
+                f"decision_wait is {self.decision_wait:g} s, trace_window {self.trace_window:g} s: decisions "
+                "would be forgotten while samples wait for them; make trace_window as long"
             )
             raise ValueError(message)
         return self

@@ -63,6 +63,7 @@ bench: $(VENV)/.dev ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/policy.py
 	$(BIN)/python benchmarks/pprof.py
+	$(BIN)/python benchmarks/decisions.py
 	$(BIN)/python benchmarks/hop.py
 	$(BIN)/python benchmarks/hop.py --batch --sizes medium
 	$(BIN)/python benchmarks/idle.py

@@ -1,4 +1,4 @@
-"""`POST /v1development/profiles`: reads a body within its bounds, and answers.
+"""`POST /v1development/profiles` and `/v1/traces`: reads a body within its bounds, and answers.
 
 Source: OTLP specification, "OTLP/HTTP". What is decided here is HTTP's alone; what a request is, and what is
 done with it, is the intake's, as over gRPC.
@@ -30,18 +30,24 @@ from otelprof.errors import (
 from otelprof.receiver.otlp_intake import VERSION_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import ThreadPoolExecutor
 
     from google.protobuf.message import Message
     from starlette.requests import Request
 
-    from otelprof.receiver.otlp_intake import Decode, OtlpIntake
+    from otelprof.receiver.otlp_intake import OtlpIntake
+    from otelprof.receiver.traces_intake import TracesIntake
+
+    Take = Callable[[bytes, str | None], Message | None]
 
 PATH: Final = "/v1development/profiles"
+TRACES_PATH: Final = "/v1/traces"
 
 # The collector's own words (otlpreceiver, v0.165).
-_UNSUPPORTED: Final = "415 unsupported media type, supported: [application/json, application/x-protobuf]"
+_UNSUPPORTED: Final = "415 unsupported media type, supported: [{}]"
+_PROTOBUF: Final = "application/x-protobuf"
+_JSON: Final = "application/json"
 _MAGIC: Final = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 # Who is refused before the body was read is heard out for so long: a connection that is closed while the
 # other side sends is reset, and the answer lost.
@@ -50,32 +56,43 @@ _LINGER_SECS: Final = 1.0
 
 @dataclass(frozen=True)
 class Form:
-    """How requests of one content type are read, and answered in the same."""
+    """How requests of one content type are taken, and answered in the same."""
 
     media_type: str
-    decode: Decode
+    take: Take
     encode: Callable[[Message], bytes | str]
     all_accepted: bytes
 
 
 # A response with an empty partial_success, as the collector answers.
-FORMS: Final = {
-    form.media_type: form
-    for form in (
-        Form(
-            "application/x-protobuf",
-            Profiles.decode,
-            lambda message: message.SerializeToString(),
-            b"\x0a\x00",
-        ),
-        Form(
-            "application/json",
-            Profiles.from_json,
-            lambda message: MessageToJson(message, indent=None),
-            b'{"partialSuccess":{}}',
-        ),
+def _protobuf(take: Take) -> Form:
+    return Form(_PROTOBUF, take, lambda message: message.SerializeToString(), b"\x0a\x00")
+
+
+def _json(take: Take) -> Form:
+    return Form(_JSON, take, lambda message: MessageToJson(message, indent=None), b'{"partialSuccess":{}}')
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the requests of one path go."""
+
+    intake: OtlpIntake | TracesIntake
+    forms: Mapping[str, Form]
+
+
+def profiles_target(intake: OtlpIntake) -> Target:
+    """Profiles, in protobuf and in JSON."""
+    forms = (
+        _json(lambda body, version: intake.take(body, version, Profiles.from_json)),
+        _protobuf(lambda body, version: intake.take(body, version, Profiles.decode)),
     )
-}
+    return Target(intake, {form.media_type: form for form in forms})
+
+
+def traces_target(intake: TracesIntake) -> Target:
+    """Traces, in protobuf."""
+    return Target(intake, {_PROTOBUF: _protobuf(lambda body, _version: intake.take(body))})
 
 
 @dataclass(frozen=True)
@@ -87,51 +104,53 @@ class EndpointSettings:
     read_timeout_secs: float
 
 
-class ProfilesEndpoint:
+class OtlpEndpoint:
     """The application that the HTTP server runs.
 
     Args:
         settings: its bounds.
-        intake: where bodies go.
-        threads: where the intake works, so that the loop goes on.
+        targets: where bodies go, by path.
+        threads: where the intakes work, so that the loop goes on.
     """
 
-    def __init__(self, settings: EndpointSettings, intake: OtlpIntake, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, settings: EndpointSettings, targets: Mapping[str, Target], threads: ThreadPoolExecutor
+    ) -> None:
         self._settings = settings
-        self._intake = intake
+        self._targets = targets
         self._threads = threads
         self._slots = asyncio.Semaphore(settings.max_concurrent_requests)
-        self.app = Starlette(routes=[Route(PATH, self.export, methods=["POST"])])
+        self.app = Starlette(routes=[Route(path, self.export, methods=["POST"]) for path in targets])
 
     async def export(self, request: Request) -> Response:
         """Answer one request."""
-        form = FORMS.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
+        target = self._targets[request.url.path]
+        form = target.forms.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
         if form is None:
-            self._intake.counts.answered("failed")
-            return await _early(request, PlainTextResponse(_UNSUPPORTED, 415))
+            target.intake.counts.answered("failed")
+            message = _UNSUPPORTED.format(", ".join(target.forms))
+            return await _early(request, PlainTextResponse(message, 415))
         is_waiting = True
         try:
             async with asyncio.timeout(self._settings.read_timeout_secs) as timeout, self._slots:
                 is_waiting = False
-                body = await self._body(request)
+                body = await self._body(request, target)
                 timeout.reschedule(None)
                 loop, version = asyncio.get_running_loop(), request.headers.get(VERSION_HEADER)
-                response = await loop.run_in_executor(
-                    self._threads, self._intake.take, body, version, form.decode
-                )
-        except _UnreadError as unread:
-            return await self._refused(request, form, unread.error)
-        except TimeoutError:
-            return await self._refused(request, form, self._late(is_waiting=is_waiting))
+                response = await loop.run_in_executor(self._threads, form.take, body, version)
+        except (_UnreadError, TimeoutError) as unread:
+            error = unread.error if isinstance(unread, _UnreadError) else self._late(is_waiting=is_waiting)
+            target.intake.counts.unread(error)
+            return await _early(request, _explained(request, target, form, error))
         except ClientDisconnect:
-            self._intake.counts.answered("failed")
+            target.intake.counts.answered("failed")
             return Response(status_code=400)
         except Exception as error:  # noqa: BLE001 - explained, and logged
-            return self._explained(request, form, error)
+            return _explained(request, target, form, error)
         content = form.all_accepted if response is None else form.encode(response)
         return Response(content, media_type=form.media_type)
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, target: Target) -> bytes:
         """The body as it came.
 
         Raises:
@@ -164,7 +183,7 @@ class ProfilesEndpoint:
         found = next((name for name, magic in _MAGIC.items() if body.startswith(magic)), "identity")
         if found != encoding:
             message = f"content-encoding says {encoding}, but the body begins as {found}"
-            self._intake.counts.answered("failed")
+            target.intake.counts.answered("failed")
             raise InvalidRequestError(message)
         return body
 
@@ -173,20 +192,6 @@ class ProfilesEndpoint:
         what = "could not be read because others are" if is_waiting else "did not come whole"
         return UnavailableError(f"the request {what} within {secs:g} s (protocols.http.read_timeout)")
 
-    async def _refused(self, request: Request, form: Form, error: OtelprofError) -> Response:
-        self._intake.counts.unread(error)
-        return await _early(request, self._explained(request, form, error))
-
-    def _explained(self, request: Request, form: Form, error: Exception) -> Response:
-        client = request.client
-        status = self._intake.explain(error, f"{client.host}:{client.port}" if client else "")
-        known = error if isinstance(error, OtelprofError) else OtelprofError()
-        headers = {}
-        if isinstance(known, RetryableError):
-            headers["retry-after"] = str(max(1, ceil(known.retry_after_secs or 0.0)))
-        content = form.encode(status)
-        return Response(content, answer_for(known).http_status, headers, form.media_type)
-
 
 class _UnreadError(Exception):
     """A request is refused before its end."""
@@ -194,6 +199,17 @@ class _UnreadError(Exception):
     def __init__(self, error: OtelprofError) -> None:
         super().__init__(error)
         self.error = error
+
+
+def _explained(request: Request, target: Target, form: Form, error: Exception) -> Response:
+    client = request.client
+    status = target.intake.explain(error, f"{client.host}:{client.port}" if client else "")
+    known = error if isinstance(error, OtelprofError) else OtelprofError()
+    headers = {}
+    if isinstance(known, RetryableError):
+        headers["retry-after"] = str(max(1, ceil(known.retry_after_secs or 0.0)))
+    content = form.encode(status)
+    return Response(content, answer_for(known).http_status, headers, form.media_type)
 
 
 async def _early(request: Request, response: Response) -> Response:

@@ -20,8 +20,16 @@ import uvicorn
 from otelprof.config.pem import read_pem
 from otelprof.errors import ConfigError, ConfigProblem
 from otelprof.receiver.http_connection import connection_factory
-from otelprof.receiver.http_endpoint import EndpointSettings, ProfilesEndpoint
+from otelprof.receiver.http_endpoint import (
+    PATH,
+    TRACES_PATH,
+    EndpointSettings,
+    OtlpEndpoint,
+    profiles_target,
+    traces_target,
+)
 from otelprof.receiver.otlp_intake import GRACE_SECS, OtlpIntake
+from otelprof.receiver.traces_intake import TracesIntake
 
 if TYPE_CHECKING:
     from otelprof._core import Limits
@@ -57,7 +65,10 @@ class HttpReceiver:
         self._settings = settings
         self._id = component.id
         self._logger = component.logger
-        self._intake = OtlpIntake(settings.limits, component, consumer, "http")
+        limits = settings.limits
+        self._targets = {PATH: profiles_target(OtlpIntake(limits, component, consumer, "http"))}
+        if consumer.traces is not None:
+            self._targets[TRACES_PATH] = traces_target(TracesIntake(limits, component, consumer.traces))
         self._threads: ThreadPoolExecutor | None = None
         self._server: _Server | None = None
         self._thread: Thread | None = None
@@ -76,7 +87,7 @@ class HttpReceiver:
             settings.max_body_bytes, settings.max_concurrent_requests, settings.read_timeout_secs
         )
         config = uvicorn.Config(
-            ProfilesEndpoint(bounds, self._intake, threads).app,
+            OtlpEndpoint(bounds, self._targets, threads).app,
             http=connection_factory(settings.read_header_timeout_secs),  # type: ignore[arg-type] # makes one
             loop="asyncio",
             ws="none",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from otelprof.errors import OtelprofError
+from otelprof.errors import OtelprofError, RetryableError
 from otelprof.receiver.otlp_intake import Explanations
 from otelprof.telemetry.decision_metrics import (
     TRACES_RECEIVED,
@@ -40,9 +40,8 @@ class TracesIntake:
     def __init__(self, limits: Limits, component: ComponentSettings, consumer: TraceConsumer) -> None:
         self._limits = limits
         self._consumer = consumer
-        self._metrics = component.metrics
-        self._receiver = {"receiver": str(component.id)}
         self._explanations = Explanations(component)
+        self.counts = TraceCounts(component)
 
     def take(self, body: bytes) -> ExportTraceServiceResponse | None:
         """Take one request over.
@@ -56,28 +55,49 @@ class TracesIntake:
         Raises:
             OtelprofError: nothing of it was taken.
         """
-        self._metrics.add(TRACES_RECEIVED_BYTES, len(body), **self._receiver)
+        self.counts.came(len(body))
         try:
             observed = self._consumer.observe(body, self._limits)
-        except OtelprofError:
-            self._answered("failed")
+        except OtelprofError as error:
+            self.counts.unread(error)
             raise
-        self._metrics.add(TRACES_RECEIVED, observed.trace_count, **self._receiver)
-        for service, count in observed.spans_by_service.items():
-            self._metrics.add(TRACES_RECEIVED_SPANS, count, service=service, **self._receiver)
-        for reason, count in observed.rejected.items():
-            self._metrics.add(TRACES_REJECTED_SPANS, count, reason=reason, **self._receiver)
-        self._answered("partial" if observed.rejected else "accepted")
+        self.counts.observed(observed)
         return _response(observed) if observed.rejected else None
 
     def explain(self, error: Exception, peer: str) -> Status:
         """What a client is told of an error, which is logged: a bug always, others not too often."""
         if not isinstance(error, OtelprofError):
-            self._answered("bug")
+            self.counts.answered("bug")
         return self._explanations.of(error, peer)
 
-    def _answered(self, outcome: str) -> None:
+
+class TraceCounts:
+    """What a receiver counts of traces."""
+
+    def __init__(self, component: ComponentSettings) -> None:
+        self._metrics = component.metrics
+        self._receiver = {"receiver": str(component.id)}
+
+    def came(self, wire_bytes: int) -> None:
+        """A message came."""
+        self._metrics.add(TRACES_RECEIVED_BYTES, wire_bytes, **self._receiver)
+
+    def answered(self, outcome: str) -> None:
+        """A request was answered: `accepted`, `partial`, `refused`, `failed` or `bug`."""
         self._metrics.add(TRACES_RECEIVED_REQUESTS, 1, outcome=outcome, **self._receiver)
+
+    def unread(self, error: OtelprofError) -> None:
+        """A request was not read."""
+        self.answered("refused" if isinstance(error, RetryableError) else "failed")
+
+    def observed(self, observed: Observed) -> None:
+        """A request was taken over, without the spans that were refused one by one."""
+        self.answered("partial" if observed.rejected else "accepted")
+        self._metrics.add(TRACES_RECEIVED, observed.trace_count, **self._receiver)
+        for service, count in observed.spans_by_service.items():
+            self._metrics.add(TRACES_RECEIVED_SPANS, count, service=service, **self._receiver)
+        for reason, count in observed.rejected.items():
+            self._metrics.add(TRACES_REJECTED_SPANS, count, reason=reason, **self._receiver)
 
 
 def _response(observed: Observed) -> ExportTraceServiceResponse:

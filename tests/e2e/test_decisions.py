@@ -6,6 +6,7 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+PROTOBUF = "application/x-protobuf"
 KEPT, UNKNOWN = b"\1" * 16, b"\2" * 16
 RULES = [
     {"match": {"trace": ["kept", "error", "slow(>500ms)"]}, "action": "keep"},
@@ -157,6 +159,31 @@ def code_of(error: grpc.RpcError) -> grpc.StatusCode:
     """The status of a call that failed."""
     code: grpc.StatusCode = error.code()
     return code
+
+
+def test_traces_come_over_http(sink: Sink, tmp_path: Path) -> None:
+    """`POST /v1/traces` takes protobuf, compressed or not, and answers as gRPC does; JSON is not read."""
+    settings = config(sink, RULES, decision_wait="1h", trace_window="2h")
+    settings["receivers"]["otlp"]["protocols"]["http"] = {"endpoint": "127.0.0.1:0"}
+    with running(settings, tmp_path) as service, Client(service.endpoint) as client:
+        url = service.url.replace("/v1development/profiles", "/v1/traces")
+        client.export(body(KEPT))
+        answers = [
+            httpx.post(url, content=content, headers=headers)
+            for content, headers in (
+                (trace_request([b"short"]), {"content-type": PROTOBUF}),
+                (b"\x0a\x7f", {"content-type": PROTOBUF}),
+                (b"{}", {"content-type": "application/json"}),
+                (
+                    gzip.compress(trace_request([KEPT])),
+                    {"content-type": PROTOBUF, "content-encoding": "gzip"},
+                ),
+            )
+        ]
+        sink.wait_for(1)
+    assert [200, 400, 415, 200] == [answer.status_code for answer in answers]
+    assert 1 == ExportTraceServiceResponse.FromString(answers[0].content).partial_success.rejected_spans
+    assert (b"\x0a\x00", {"decided": 1}) == (answers[3].content, released(service))
 
 
 def released(service: Running) -> dict[str, int]:

@@ -37,7 +37,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (MemoryLimiterConfig, "memory_limiter processor", {"limit_mib": 1}),
     (LinkageConfig, "linkage processor", {}),
     (LinkageRuleConfig, "A rule of linkage", {"unlinked": "drop"}),
-    (SamplingConfig, "sampling processor", {"rules": [{"action": "keep"}]}),
+    (SamplingConfig, "sampling processor", {"rules": [{"match": {"trace": "kept"}, "action": "keep"}]}),
     (SamplingRuleConfig, "A rule of sampling", {"th": "8"}),
     (RedactConfig, "redact processor", {}),
     (TextRule, "A rule of redact", {}),

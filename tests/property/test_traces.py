@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from otelprof._core import Limits, Profiles, TraceDecisions
+from otelprof._core import Limits, Policy, Profiles, TraceDecisions
 from otelprof.errors import InvalidRequestError, RequestTooLargeError
+from tests.reference.build import Build
 from tests.reference.compare import on_the_wire
 from tests.reference.meaning import bag
 from tests.reference.pieces import parts
@@ -169,6 +170,26 @@ def test_window(moments: list[tuple[bytes, float]]) -> None:
             is_known = known.state(one) is not None
             assert is_known or now >= heard + window_secs
             assert not is_known or now <= heard + window_secs * 9 / 8
+
+
+def test_attribute_limit() -> None:
+    """A Sample with as many attributes as a reader takes stays as it is; one that was annotated is again."""
+    build = Build()
+    profile = build.profile(build.scope())
+    for count in (256, 255, 254):
+        attributes = {f"key {number}": number for number in range(count)}
+        build.sample(profile, 1, link=(IDS[0], SPAN_IDS[0]), attributes=attributes)
+    known = TraceDecisions(max_bytes=MIB, window_secs=60)
+    span = ExportTraceServiceRequest()
+    span.resource_spans.add().scope_spans.add().spans.add(trace_id=IDS[0], span_id=SPAN_IDS[0], name="GET /")
+    known.observe(span.SerializeToString(), now_secs=0)
+    once = Profiles.decode(build.body).select(Policy([]), known).profiles
+    twice = Profiles.decode(once.to_otlp()).select(Policy([]), known).profiles
+
+    for profiles in (once, twice):
+        assert [] == list(Profiles.decode(profiles.to_otlp()).rejections)
+        (annotated,) = parts(on_the_wire(profiles))
+        assert [256, 255, 256] == [len(sample.attributes) for sample in annotated.samples]
 
 
 def test_limits() -> None:

@@ -55,7 +55,7 @@ pub struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn options(&self, factor: f64) -> Result<Options<'static>, SvgError> {
+    fn options(&self, shift: u32) -> Result<Options<'static>, SvgError> {
         let mut options = Options::default();
         options.colors = Palette::from_str(self.colors).map_err(|_| SvgError::Colors(self.colors.to_owned()))?;
         options.deterministic = true;
@@ -67,8 +67,9 @@ impl Look<'_> {
         options.text_truncate_direction = TextTruncateDirection::Right;
         options.title = shown(self.title);
         options.subtitle = self.subtitle.map(shown);
-        options.count_name = shown(self.unit);
-        options.factor = factor;
+        // Its own factor would leave its 64 bits.
+        let scale = if shift == 0 { String::new() } else { format!("× 2^{shift} ") };
+        options.count_name = format!("{scale}{}", shown(self.unit));
         // Its own order is that of the lines' bytes, which draws `main` twice when there is a `main.run` as well. As a
         // chart it takes the lines as they are given, from the last one on.
         options.flame_chart = true;
@@ -135,7 +136,7 @@ fn draw(totals: &Totals, look: &Look<'_>, counts: impl Fn(u128, u128) -> String)
         return Err(SvgError::Empty);
     }
     let shift = (u128::BITS - largest.leading_zeros()).saturating_sub(MAX_TOTAL_BITS);
-    let mut options = look.options(2_f64.powi(shift as i32))?;
+    let mut options = look.options(shift)?;
     let lines = totals.iter().rev().filter(|(_, total)| (total.0 >> shift, total.1 >> shift) != (0, 0));
     let lines: Vec<String> = lines
         .map(|(frames, total)| format!("{} {}", frames.join(";"), counts(total.0 >> shift, total.1 >> shift)))
@@ -230,7 +231,7 @@ mod tests {
     #[test]
     fn values_beyond_doubles_are_drawn_at_a_scale() {
         let svg = drawn(&[("a", i128::MAX / 4), ("b", i128::MAX / 4), ("c", -5)]);
-        assert!(svg.contains("50.00%"));
+        assert!(svg.contains("× 2^73 samples, 50.00%)"));
         assert!(!svg.contains("<title>c"));
     }
 

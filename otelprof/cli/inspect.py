@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MAX_MERGED_BYTES: Final = 1 << 30
 _MERGE_AT_BYTES: Final = 64 << 20
 _MAX_TOP: Final = 10_000
+_NOTHING: Final = "there is no sample to write: see what --format text says, and the filters"
 
 
 class OutputFormat(StrEnum):
@@ -30,8 +31,13 @@ class OutputFormat(StrEnum):
     SVG = "svg"
     FOLDED = "folded"
     SPEEDSCOPE = "speedscope"
+    PPROF = "pprof"
     OTLP = "otlp"
 
+
+# What is made of one request that holds everything; the rest is made of sums.
+_OF_REQUEST: Final = frozenset((OutputFormat.SPEEDSCOPE, OutputFormat.PPROF, OutputFormat.OTLP))
+_BINARY: Final = frozenset((OutputFormat.PPROF, OutputFormat.OTLP))
 
 Files = Annotated[
     list[Path],
@@ -51,14 +57,15 @@ def inspect(  # noqa: PLR0913 - the options of the command
     ] = 10,
     kind: Annotated[OutputFormat, typer.Option("--format", help="What to write.")] = OutputFormat.TEXT,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to; stdout without it.")
+        Path | None,
+        typer.Option("--output", "-o", help="Where to: a file, or a folder for pprofs; stdout without it."),
     ] = None,
 ) -> None:
     """Say what files of profiles hold, or write it in another format. Exits with 1 if one cannot be read."""
     from otelprof.cli.inspection import Chosen, Inspection
     from otelprof.recording.files import find
 
-    if output is None and kind is OutputFormat.OTLP and sys.stdout.isatty():
+    if output is None and kind in _BINARY and sys.stdout.isatty():
         message = f"{kind.value} is binary and stdout is a terminal: write -o FILE"
         raise typer.BadParameter(message)
     try:
@@ -66,8 +73,12 @@ def inspect(  # noqa: PLR0913 - the options of the command
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     inspection = Inspection(Chosen(service, sample_type))
-    merged = _read(inspection, paths, keep=kind is OutputFormat.OTLP)
-    _write(_content(inspection, merged, kind, top), output)
+    merged = _read(inspection, paths, keep=kind in _OF_REQUEST)
+    if kind is OutputFormat.PPROF and output is not None and output.is_dir():
+        for name, body in _pprofs(merged).items():
+            _write(body, output / name)
+    else:
+        _write(_content(inspection, merged, kind, top), output)
     if _notes(inspection):
         raise typer.Exit(1)
 
@@ -110,7 +121,8 @@ def _content(inspection: Inspection, merged: Profiles, kind: OutputFormat, top: 
         OutputFormat.JSON: lambda: _json(inspection, top),
         OutputFormat.SVG: lambda: _svg(inspection),
         OutputFormat.FOLDED: lambda: _folded(inspection),
-        OutputFormat.SPEEDSCOPE: lambda: _speedscope(inspection),
+        OutputFormat.SPEEDSCOPE: lambda: _speedscope(inspection, merged),
+        OutputFormat.PPROF: lambda: _pprof(merged),
         OutputFormat.OTLP: merged.to_otlp,
     }
     return write[kind]()
@@ -150,16 +162,44 @@ def _folded(inspection: Inspection) -> str:
     return "".join(f"{stack} {value}\n" for stack, value in stacks)
 
 
-def _speedscope(inspection: Inspection) -> str:
-    import json
-    from importlib.metadata import version
-
-    from otelprof.cli.speedscope import speedscope
-
+def _speedscope(inspection: Inspection, merged: Profiles) -> bytes:
     _leading(inspection)
-    profiles = [(name, unit, stacks.folded()) for (name, unit), stacks in inspection.stacks.items()]
-    name = ", ".join(Path(facts.name).name for facts in inspection.files)
-    return json.dumps(speedscope(name, profiles, version=version("otelprof"))) + "\n"
+    return merged.to_speedscope(name=", ".join(Path(facts.name).name for facts in inspection.files))
+
+
+def _pprof(merged: Profiles) -> bytes:
+    """The one pprof that everything is.
+
+    Raises:
+        PermanentError: there is none, or more than one.
+    """
+    from otelprof.errors import PermanentError
+    from otelprof.telemetry.text import counted
+
+    bodies = list(_pprofs(merged).values())
+    if len(bodies) > 1:
+        message = (
+            f"this makes {counted(len(bodies), 'pprof')}, one for each resource and window: write -o FOLDER "
+            "to have all of them, or choose with --service and --type"
+        )
+        raise PermanentError(message)
+    return bodies[0]
+
+
+def _pprofs(merged: Profiles) -> dict[str, bytes]:
+    """Each pprof under the name of its file, compressed as pprofs are.
+
+    Raises:
+        PermanentError: there is none.
+    """
+    import gzip
+
+    from otelprof.errors import PermanentError
+
+    pprofs = merged.to_pprof(combine=True)
+    if not pprofs:
+        raise PermanentError(_NOTHING)
+    return {f"{number:04}.pb.gz": gzip.compress(one.body, mtime=0) for number, one in enumerate(pprofs)}
 
 
 def _svg(inspection: Inspection) -> str:
@@ -189,8 +229,7 @@ def _leading(inspection: Inspection) -> tuple[tuple[str, str], list[tuple[str, i
 
     leading = inspection.leading
     if leading is None:
-        message = "there is no sample to write: see what --format text says, and the filters"
-        raise PermanentError(message)
+        raise PermanentError(_NOTHING)
     return leading, inspection.stacks[leading].folded()
 
 

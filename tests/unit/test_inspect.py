@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LINKED = OWN / "ebpf-linked" / "00001.otlp"
 UPROBE = OWN / "ebpf-uprobe" / "00001.otlp"
 OLD = OWN / "old-schema" / "ap44-burn-cpu.otlp"
+HEAP = OWN / "pprof" / "heap.pb.gz"
 
 
 def inspect(
@@ -155,20 +157,36 @@ def test_svg(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_speedscope(capsys: pytest.CaptureFixture[str]) -> None:
-    """A speedscope file has one profile for each sample type, and every stack in it."""
+    """A speedscope file has one profile for each service and sample type, which stands for all of it."""
     _, out, _ = inspect(capsys, UPROBE, "--format", "speedscope")
-    written = json.loads(out)
-    frames = [frame["name"] for frame in written["shared"]["frames"]]
-    assert "https://www.speedscope.app/file-format-schema.json" == written["$schema"]
     profiles = Profiles.decode(UPROBE.read_bytes())
-    for one in written["profiles"]:
-        stacks = [
-            (";".join(frames[index] for index in stack), weight)
-            for stack, weight in zip(one["samples"], one["weights"], strict=True)
-        ]
-        assert profiles.fold(sample_type=one["name"]) == stacks
-        assert one["endValue"] == sum(one["weights"])
-    assert {"events", "samples"} == {one["name"] for one in written["profiles"]}
+    expected: Counter[str] = Counter()
+    for row in profiles.summary:
+        expected[f"{row.service} {row.sample_type}"] += row.value
+    assert expected == {one["name"]: one["endValue"] for one in json.loads(out)["profiles"]}
+
+
+def test_pprof(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What is one pprof becomes one again, with all of its sample types."""
+    made = tmp_path / "heap.pb.gz"
+    assert (0, "") == inspect(capsys, HEAP, "--format", "pprof", "-o", made)[:2]
+    before, after = (Profiles.from_pprof(path.read_bytes()) for path in (HEAP, made))
+    assert {(row.sample_type, row.unit): row.value for row in before.summary} == {
+        (row.sample_type, row.unit): row.value for row in after.summary
+    }
+    assert b"\x1f\x8b" == made.read_bytes()[:2]
+
+
+def test_several_pprofs_need_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What is more than one pprof is written into a folder, a file each; elsewhere that is said."""
+    code, out, err = inspect(capsys, LINKED, "--format", "pprof", "-o", tmp_path / "one.pb.gz")
+    assert (1, "") == (code, out)
+    assert "this makes 13 pprofs, one for each resource and window: write -o FOLDER" in " ".join(err.split())
+    assert (0, "") == inspect(capsys, LINKED, "--format", "pprof", "-o", tmp_path)[:2]
+    made = [Profiles.from_pprof(path.read_bytes()) for path in sorted(tmp_path.glob("*.pb.gz"))]
+    assert 13 == len(made)
+    total = sum(row.value for row in Profiles.decode(LINKED.read_bytes()).summary)
+    assert total == sum(row.value for one in made for row in one.summary)
 
 
 def test_what_breaks_the_rules_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,17 +252,20 @@ def test_usage(
     assert message in " ".join(err.replace("│", "").split())
 
 
+@pytest.mark.parametrize("kind", ["otlp", "pprof"])
 def test_binary_does_not_go_to_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Bytes are not written to a terminal."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    code, out, err = inspect(capsys, LINKED, "--format", "otlp")
+    code, out, err = inspect(capsys, LINKED, "--format", kind)
     assert (2, "") == (code, out)
-    assert "otlp is binary and stdout is a terminal: write -o FILE" in " ".join(err.replace("│", "").split())
+    assert f"{kind} is binary and stdout is a terminal: write -o FILE" in " ".join(
+        err.replace("│", "").split()
+    )
 
 
-@pytest.mark.parametrize("kind", ["svg", "folded", "speedscope"])
+@pytest.mark.parametrize("kind", ["svg", "folded", "speedscope", "pprof"])
 def test_nothing_to_write(capsys: pytest.CaptureFixture[str], kind: str) -> None:
     """Where nothing is left to draw, that is said."""
     code, out, err = inspect(capsys, LINKED, "--service", "nobody", "--format", kind)

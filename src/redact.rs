@@ -202,13 +202,13 @@ impl<'a> Redactor<'a> {
 
     /// What the first matching rule makes of a text.
     fn outcome(&mut self, role: Role, key: &[u8], text: &[u8]) -> Treated<String> {
-        let finds = |rule: &RedactionRule| rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
-        let Some((number, rule)) = self.rules(role, key).find(|(_, rule)| finds(rule)) else { return Treated::Same };
-        let outcome = match &rule.treatment {
+        let matches = |own: &RedactionRule| own.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
+        let Some((number, found)) = self.rules(role, key).find(|(_, own)| matches(own)) else { return Treated::Same };
+        let outcome = match &found.treatment {
             Treatment::Keep => return Treated::Same,
             Treatment::Drop => Treated::Gone,
             Treatment::Hash => Treated::New(self.hash(text)),
-            Treatment::Mask(mask) => Treated::New(match &rule.pattern {
+            Treatment::Mask(mask) => Treated::New(match &found.pattern {
                 Some(pattern) => pattern.replace_all(text, mask),
                 None => mask.clone(),
             }),

@@ -55,9 +55,13 @@ impl Rule {
         otherwise: &str,
     ) -> PyResult<Self> {
         let unknown = |what: &str, word: &str| PyValueError::new_err(format!("{what} is {word:?}"));
-        let threshold = u64::try_from(threshold).ok().filter(|&threshold| threshold < policy::RANDOMNESS_END);
-        let threshold = threshold.ok_or_else(|| PyValueError::new_err("threshold: 0 to less than 2^56 is allowed"))?;
-        let bound = u64::try_from(bound).map_err(|_| PyValueError::new_err("bound: 0 to less than 2^64 is allowed"))?;
+        let number = |name: &str, number: i128, bits: u32| {
+            let fitting = u64::try_from(number).ok().filter(|&number| u128::from(number) < 1 << bits);
+            let message = || PyValueError::new_err(format!("{name} is {number}; 0 to less than 2^{bits} is allowed"));
+            fitting.ok_or_else(message)
+        };
+        let threshold = number("threshold", threshold, policy::RANDOMNESS_BITS)?;
+        let bound = number("bound", bound, u64::BITS)?;
         let by = match by {
             "trace" => policy::By::Trace,
             "python_ratio" => policy::By::PythonRatio(bound),

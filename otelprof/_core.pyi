@@ -29,6 +29,7 @@ __all__ = [
     "LINK_STATES",
     "REJECTION_REASONS",
     "REPAIRS",
+    "REVISIONS",
     "Decided",
     "Limits",
     "LinkCoverage",
@@ -140,6 +141,7 @@ class SummaryRow:
 LINK_STATES: Final[tuple[str, ...]]
 REJECTION_REASONS: Final[tuple[str, ...]]
 REPAIRS: Final[tuple[str, ...]]
+REVISIONS: Final[tuple[str, ...]]
 
 @final
 class Profiles:
@@ -151,14 +153,15 @@ class Profiles:
 
     @staticmethod
     def decode(body: bytes, limits: Limits | None = None) -> Profiles:
-        """Read a request as it came off the wire.
+        """Read a request as it came off the wire, of this or an older OTLP revision, told by its bytes.
 
         Args:
             body: protobuf, plain or compressed with gzip or zstd; which one is seen by its magic number.
             limits: what the request may hold.
 
         Raises:
-            InvalidRequestError: not the wire form of a request; says at which byte and in which field.
+            InvalidRequestError: not the wire form of a request, and says at which byte and in which field; or
+                one that two revisions read with different meanings, and says which.
             UnsupportedEncodingError: compressed with something else.
             RequestTooLargeError: the inflated body, a table, or the number of samples is over its limit.
         """
@@ -388,6 +391,15 @@ class Profiles:
     @property
     def repairs(self) -> dict[str, int]:
         """How often something was set right without changing its meaning, by a word of `REPAIRS`."""
+    @property
+    def revision(self) -> str:
+        """The OTLP revision, a word of `REVISIONS`, that `decode` read it as; the current one after any verb.
+
+        The newest that reads the bytes so: a request that says the same in two counts as the newer.
+        """
+    @property
+    def revision_fields_dropped(self) -> dict[str, int]:
+        """How often a field of an older revision that the current one cannot say was left out, by field."""
     @property
     def orphans_removed(self) -> dict[str, int]:
         """How many dictionary entries a merge left out because nothing reached them, by table."""

@@ -24,6 +24,7 @@ use pyo3::types::PyTuple;
 use crate::error::Error;
 use crate::link::LinkState;
 use crate::refusal::{Reason, Repair};
+use crate::revision::Revision;
 
 use self::limits::Limits;
 use self::merge::Merger;
@@ -40,9 +41,11 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Malformed { .. } | Error::Invalid { .. } | Error::Corrupt { .. } => {
-                InvalidRequestError::new_err(message)
-            }
+            Error::Malformed { .. }
+            | Error::AmbiguousRevision { .. }
+            | Error::TooOld { .. }
+            | Error::Invalid { .. }
+            | Error::Corrupt { .. } => InvalidRequestError::new_err(message),
             Error::UnsupportedCompression(_) => UnsupportedEncodingError::new_err(message),
             Error::BodyTooLarge { .. } | Error::JsonTooLarge { .. } | Error::TooMany { .. } => {
                 RequestTooLargeError::new_err(message)
@@ -86,5 +89,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("LINK_STATES", PyTuple::new(py, LinkState::ALL.map(LinkState::label))?)?;
     module.add("REJECTION_REASONS", PyTuple::new(py, Reason::ALL.map(Reason::label))?)?;
     module.add("REPAIRS", PyTuple::new(py, Repair::ALL.map(Repair::label))?)?;
+    module.add("REVISIONS", PyTuple::new(py, Revision::ALL.map(Revision::label))?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

@@ -20,12 +20,31 @@ use crate::value::ValueReader;
 use crate::wire::{Reader, Span};
 
 impl Profiles {
-    /// Read a request.
+    /// Read a request of the current revision; `revision::decode` reads older ones too.
     ///
     /// # Errors
     /// When nothing of it can be used; a bad Profile in a good request is in `rejections` instead.
     pub fn decode(body: Bytes, limits: &Limits) -> Result<Self> {
         let body = inflate(body, limits.max_body_bytes)?;
+        Reading::of(body, limits, &[]).map(|reading| reading.profiles)
+    }
+}
+
+/// A request that was read, and which of its Profiles were refused.
+pub struct Reading {
+    /// The others.
+    pub profiles: Profiles,
+    /// In the order of the request.
+    pub refused: Vec<Place>,
+}
+
+impl Reading {
+    /// Read an inflated body. `known` are Profiles that are to be refused whatever stands in them, in the order of
+    /// the request.
+    ///
+    /// # Errors
+    /// When nothing of it can be used.
+    pub fn of(body: Bytes, limits: &Limits, known: &[(Place, Fault)]) -> Result<Self> {
         let outline = Outline::read(&body)?;
         let mut values = ValueReader::new(&body, limits);
         let mut tables = DictionaryReader::new(&body, limits, &mut values);
@@ -44,7 +63,9 @@ impl Profiles {
             ids: ProfileIds::new(&body),
             samples: Samples::default(),
             profile_count: 0,
+            known,
             rejections: vec![],
+            refused: vec![],
             repairs,
             unknown_fields: outline.unknown_fields,
             is_body: true,
@@ -54,9 +75,9 @@ impl Profiles {
             let group = request.resource_profiles(Reader::new(&body, span, "ResourceProfiles"), index)?;
             request.keep(group, |group| group.scopes.is_empty(), &mut resources);
         }
-        let RequestReader { samples, rejections, repairs, unknown_fields, is_body, .. } = request;
+        let RequestReader { samples, rejections, refused, repairs, unknown_fields, is_body, .. } = request;
         let is_body = is_body && dictionary.source.is_some() && rejections.is_empty() && repairs == Repairs::default();
-        Ok(Self {
+        let profiles = Profiles {
             body,
             dictionary: Arc::new(dictionary),
             resources,
@@ -67,7 +88,8 @@ impl Profiles {
             unknown_fields,
             is_collected: false,
             is_body,
-        })
+        };
+        Ok(Self { profiles, refused })
     }
 }
 
@@ -114,14 +136,16 @@ struct RequestReader<'a> {
     ids: ProfileIds<'a>,
     samples: Samples,
     profile_count: usize,
+    known: &'a [(Place, Fault)],
     rejections: Vec<Rejection>,
+    refused: Vec<Place>,
     repairs: Repairs,
     unknown_fields: u64,
     is_body: bool,
 }
 
 /// Where a Profile stands in its request.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// index in `resource_profiles`
     pub resource: usize,
@@ -287,7 +311,8 @@ impl<'a> RequestReader<'a> {
     fn profile(&mut self, message: Reader<'a>, group: Group<'_>, place: Place, into: &mut Vec<Profile>) -> Result<()> {
         let first_row = self.samples.len();
         let (mut profile, profile_id) = self.profile_fields(message)?;
-        let read = self.values.take_fault();
+        let known = self.known.binary_search_by_key(&place, |&(place, _)| place).map(|index| self.known[index].1.clone());
+        let read = self.values.take_fault().or(known.ok());
         let checked = match group.fault.cloned().or(read) {
             Some(fault) => Err(fault),
             None => self.check_profile(&profile, profile_id),
@@ -409,6 +434,7 @@ impl<'a> RequestReader<'a> {
     }
 
     fn refuse(&mut self, fault: &Fault, service: Option<&[u8]>, place: Place, samples: usize) {
+        self.refused.push(place);
         Rejection::count(&mut self.rejections, fault.reason, samples, || {
             let service = shown(service.unwrap_or(b"unknown_service"));
             fault.reached_from(format_args!("{place} of {service}"))

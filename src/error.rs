@@ -29,6 +29,23 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The bytes are whole in two revisions of OTLP, and mean something else in each.
+    #[error(
+        "the request can be read as OTLP {newer} and as OTLP {older}, with different meanings, and nothing tells which: \
+         send the current revision"
+    )]
+    AmbiguousRevision {
+        /// The newest revision it can be read as.
+        newer: &'static str,
+        /// The next one.
+        older: &'static str,
+    },
+    /// Tables that are not where any revision since 1.7 has them.
+    #[error("{cause}; tables inside of a Profile are OTLP 1.5 or older, which is not read: upgrade the sender")]
+    TooOld {
+        /// What is wrong with it as a request of the current revision.
+        cause: Box<Error>,
+    },
     /// The compressed stream is damaged.
     #[error("the body starts as {encoding} but cannot be inflated: {what}")]
     Corrupt {

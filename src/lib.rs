@@ -1,10 +1,10 @@
 //! The per-sample core of otelprof. The modules stand in the order of the data:
 //!
 //! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
-//! → `profiles` → `collect` → `encode` → bytes; beside it `summary`, `fold`, `svg` and `speedscope`. `json` stands
-//! before `decode` and behind `encode`; other formats come in through `pprof` and `folded` (over `assemble`), and
-//! `pprof` leads out too. What the tracing side decided comes in through `spans`, stands in `decisions`, and is held
-//! against a policy by `traces`. `boundary` alone speaks Python.
+//! → `revision` (an older one is translated and decoded again) → `profiles` → `collect` → `encode` → bytes; beside it
+//! `summary`, `fold`, `svg` and `speedscope`. `json` stands before `decode` and behind `encode`; other formats come in
+//! through `pprof` and `folded` (over `assemble`), and `pprof` leads out too. What the tracing side decided comes in
+//! through `spans`, stands in `decisions`, and is held against a policy by `traces`. `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;
@@ -24,6 +24,7 @@ pub mod normalise;
 pub mod profile_id;
 
 pub mod profiles;
+pub mod revision;
 
 pub mod collect;
 pub mod encode;

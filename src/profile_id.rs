@@ -39,6 +39,8 @@ pub enum Derived {
     Part(u64),
     /// It is the same at another time; by so many nanoseconds, as 64 bits.
     Shifted(u64),
+    /// It holds the values of one sample type of a Profile that had several; the number of the type, from 1.
+    SampleType(u64),
 }
 
 /// The id of a Profile that was made of another one.
@@ -48,6 +50,7 @@ pub fn derived_id(profile_id: [u8; 16], derived: Derived) -> [u8; 16] {
         Derived::Part(number) => (1, number),
         Derived::Demoted => (2, 0),
         Derived::Shifted(nanos) => (3, nanos),
+        Derived::SampleType(number) => (4, number),
     };
     let mut hasher = blake3::Hasher::new();
     hasher.update(&profile_id);

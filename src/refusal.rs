@@ -31,6 +31,8 @@ pub enum Reason {
     EmptySample,
     /// A Sample has both values and timestamps, and not as many of each.
     ValuesTimestampsMismatch,
+    /// A Sample of a revision with several sample types has not one value for each.
+    ValuesTypesMismatch,
     /// The sum of a Sample's values leaves int64.
     ValueOverflow,
     /// A timestamp is more than an hour outside of the Profile's window.
@@ -41,7 +43,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MissingDictionary,
         Self::ProfileIdLength,
         Self::IndexOutOfRange,
@@ -54,6 +56,7 @@ impl Reason {
         Self::StackTooDeep,
         Self::EmptySample,
         Self::ValuesTimestampsMismatch,
+        Self::ValuesTypesMismatch,
         Self::ValueOverflow,
         Self::TimestampOutOfWindow,
         Self::Policy,
@@ -74,6 +77,7 @@ impl Reason {
             Self::StackTooDeep => "stack_too_deep",
             Self::EmptySample => "empty_sample",
             Self::ValuesTimestampsMismatch => "values_timestamps_mismatch",
+            Self::ValuesTypesMismatch => "values_types_mismatch",
             Self::ValueOverflow => "value_overflow",
             Self::TimestampOutOfWindow => "timestamp_out_of_window",
             Self::Policy => "policy",

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::{Limits, work};
 use crate::profiles;
+use crate::revision::{self, Origin};
 use crate::summary;
 
 /// Profiles of one request that were refused for one reason.
@@ -54,6 +55,7 @@ impl From<summary::Row> for SummaryRow {
 #[pyclass(frozen, module = "otelprof._core")]
 pub(super) struct Profiles {
     pub(super) inner: Arc<profiles::Profiles>,
+    origin: Origin,
     summary: OnceLock<Py<PyTuple>>,
     unknown_fields_dropped: OnceLock<u64>,
     /// The wire form, kept when its size was asked for.
@@ -64,6 +66,7 @@ impl Profiles {
     pub(super) fn new(inner: impl Into<Arc<profiles::Profiles>>) -> Self {
         Self {
             inner: inner.into(),
+            origin: Origin::default(),
             summary: OnceLock::new(),
             unknown_fields_dropped: OnceLock::new(),
             wire: OnceLock::new(),
@@ -78,8 +81,8 @@ impl Profiles {
     fn decode(py: Python<'_>, body: PyBackedBytes, limits: Option<&Limits>) -> PyResult<Self> {
         let limits = limits.map(Limits::core).unwrap_or_default();
         let body = Bytes::from_owner(body);
-        let inner = work(py, move || profiles::Profiles::decode(body, &limits))??;
-        Ok(Self::new(inner))
+        let (inner, origin) = work(py, move || revision::decode(body, &limits))??;
+        Ok(Self { origin, ..Self::new(inner) })
     }
 
     fn to_otlp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
@@ -141,6 +144,20 @@ impl Profiles {
             repairs.set_item(repair.label(), count)?;
         }
         Ok(repairs)
+    }
+
+    #[getter]
+    fn revision(&self) -> &'static str {
+        self.origin.revision.label()
+    }
+
+    #[getter]
+    fn revision_fields_dropped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dropped = PyDict::new(py);
+        for (field, count) in self.origin.dropped.counted() {
+            dropped.set_item(field.label(), count)?;
+        }
+        Ok(dropped)
     }
 
     #[getter]

@@ -160,9 +160,9 @@ class Profiles:
             limits: what the request may hold.
 
         Raises:
-            InvalidRequestError: not the wire form of a request, and says at which byte and in which field; or
-                one that two revisions read with different meanings, and says which.
-            UnsupportedEncodingError: compressed with something else.
+            InvalidRequestError: not the wire form of a request; says at which byte and in which field.
+            AmbiguousRevisionError: two revisions read it with different meanings; says which.
+            UnsupportedEncodingError: compressed with something else, or of OTLP 1.5 or older.
             RequestTooLargeError: the inflated body, a table, or the number of samples is over its limit.
         """
 

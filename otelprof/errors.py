@@ -4,6 +4,7 @@
     ├── ConfigError               the configuration cannot be used; carries every problem at once
     ├── PermanentError            the same input will fail again: never retried
     │   ├── InvalidRequestError       not the wire form of a request
+    │   │   └── AmbiguousRevisionError    that of two revisions, with different meanings
     │   ├── UnsupportedEncodingError  a compression or a revision that is not spoken here
     │   ├── RequestTooLargeError      over a limit
     │   └── UnauthenticatedError      the far side refused the credentials
@@ -70,6 +71,10 @@ class InvalidRequestError(PermanentError):
     """The body is not the wire form of a request; says at which byte and in which field."""
 
 
+class AmbiguousRevisionError(InvalidRequestError):
+    """Two revisions of OTLP read the body with different meanings; names both."""
+
+
 class UnsupportedEncodingError(PermanentError):
     """The body is compressed, or its revision is one, that is not spoken here."""
 
@@ -115,6 +120,7 @@ class Answer:
 
 ANSWERS: Final[dict[type[OtelprofError], Answer]] = {
     InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
+    AmbiguousRevisionError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
     UnsupportedEncodingError: Answer(grpc.StatusCode.UNIMPLEMENTED, 415),
     # Without RetryInfo, RESOURCE_EXHAUSTED says: do not send this again (OTLP specification, "Failures").
     RequestTooLargeError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 413),

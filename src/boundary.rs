@@ -33,6 +33,7 @@ use self::pprof::Pprof;
 use self::profiles::{Profiles, Rejection, SummaryRow};
 use self::traces::{Observed, PendingTraces, TraceDecisions, TraceState};
 
+pyo3::import_exception!(otelprof.errors, AmbiguousRevisionError);
 pyo3::import_exception!(otelprof.errors, InvalidRequestError);
 pyo3::import_exception!(otelprof.errors, RequestTooLargeError);
 pyo3::import_exception!(otelprof.errors, UnsupportedEncodingError);
@@ -41,12 +42,11 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Malformed { .. }
-            | Error::AmbiguousRevision { .. }
-            | Error::TooOld { .. }
-            | Error::Invalid { .. }
-            | Error::Corrupt { .. } => InvalidRequestError::new_err(message),
-            Error::UnsupportedCompression(_) => UnsupportedEncodingError::new_err(message),
+            Error::Malformed { .. } | Error::Invalid { .. } | Error::Corrupt { .. } => {
+                InvalidRequestError::new_err(message)
+            }
+            Error::AmbiguousRevision { .. } => AmbiguousRevisionError::new_err(message),
+            Error::UnsupportedCompression(_) | Error::TooOld { .. } => UnsupportedEncodingError::new_err(message),
             Error::BodyTooLarge { .. } | Error::JsonTooLarge { .. } | Error::TooMany { .. } => {
                 RequestTooLargeError::new_err(message)
             }

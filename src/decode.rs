@@ -311,7 +311,8 @@ impl<'a> RequestReader<'a> {
     fn profile(&mut self, message: Reader<'a>, group: Group<'_>, place: Place, into: &mut Vec<Profile>) -> Result<()> {
         let first_row = self.samples.len();
         let (mut profile, profile_id) = self.profile_fields(message)?;
-        let known = self.known.binary_search_by_key(&place, |&(place, _)| place).map(|index| self.known[index].1.clone());
+        let known =
+            self.known.binary_search_by_key(&place, |&(place, _)| place).map(|index| self.known[index].1.clone());
         let read = self.values.take_fault().or(known.ok());
         let checked = match group.fault.cloned().or(read) {
             Some(fault) => Err(fault),

@@ -3,7 +3,8 @@
 //! A request is read as the current revision first. Only when that reading is odd (malformed, Profiles refused for
 //! what a misreading looks like, unknown fields, or Samples that an older revision reads in full with another meaning)
 //! are the older ones tried. The one that refuses fewer Profiles than every other is right; between equals, unknown
-//! fields and orphaned Links and attributes speak against a reading; what is then still open is refused.
+//! fields, payloads without a format, and then orphaned Links and attributes speak against a reading; what is still
+//! open is refused.
 
 mod fields;
 mod inline_tables;
@@ -17,8 +18,8 @@ use crate::decode::{Place, Reading};
 use crate::error::{Error, Result};
 use crate::inflate::inflate;
 use crate::limits::Limits;
-use crate::profiles::Profiles;
-use crate::refusal::{Fault, Reason};
+use crate::profiles::{Profile, Profiles};
+use crate::refusal::{Fault, Reason, Repair};
 
 /// The revisions that are told apart; each stands for itself and those since the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -154,7 +155,11 @@ pub fn decode(body: Bytes, limits: &Limits) -> Result<(Profiles, Origin)> {
             let mut candidates = vec![];
             older(&body, limits, &mut candidates)?;
             if candidates.is_empty() {
-                return Err(if inline_tables::has_some(&body) { Error::TooOld { cause: Box::new(cause) } } else { cause });
+                return Err(if inline_tables::has_some(&body) {
+                    Error::TooOld { cause: Box::new(cause) }
+                } else {
+                    cause
+                });
             }
             choose(candidates).map(|chosen| (chosen.profiles, chosen.origin))
         }
@@ -176,13 +181,20 @@ const SIGNS_OF_A_MISREADING: [Reason; 7] = [
 fn is_odd(reading: &Reading) -> bool {
     let profiles = &reading.profiles;
     profiles.rejections.iter().any(|rejection| SIGNS_OF_A_MISREADING.contains(&rejection.fault.reason))
-        || unknown_fields(profiles) > 0
+        || profiles.repairs.made().any(|(repair, _)| repair == Repair::ValuesFilled)
+        || oddities(profiles) > 0
         || reads_otherwise_as_1_9(profiles)
 }
 
 /// Unknown fields in what the revisions differ in.
 fn unknown_fields(profiles: &Profiles) -> u64 {
     profiles.dictionary.unknown_fields + profiles.iter().map(|(_, _, p)| p.source.unknown_fields).sum::<u64>()
+}
+
+/// What no sender of the revision writes: unknown fields, and a payload without its format, which is required.
+fn oddities(profiles: &Profiles) -> u64 {
+    let is_unnamed = |p: &Profile| p.original_payload.len > 0 && p.original_payload_format.len == 0;
+    unknown_fields(profiles) + profiles.iter().filter(|(_, _, profile)| is_unnamed(profile)).count() as u64
 }
 
 /// Whether every Sample, its numbers taken as those of 1.9, would be a valid one, and at least one of them another.
@@ -256,7 +268,7 @@ fn choose(mut candidates: Vec<Candidate>) -> Result<Candidate> {
     }
     let mut is_best = is_best.into_iter();
     candidates.retain(|_| is_best.next() == Some(true));
-    for against in [unknown_fields, orphans] {
+    for against in [oddities, orphans] {
         if candidates.len() > 1 {
             let counts: Vec<u64> = candidates.iter().map(|candidate| against(&candidate.profiles)).collect();
             let least = counts.iter().min().copied();

@@ -284,16 +284,6 @@ impl Writer {
         Self { buf: Vec::with_capacity(bytes) }
     }
 
-    /// How many bytes were written.
-    pub fn len(&self) -> usize {
-        self.buf.len()
-    }
-
-    /// Whether nothing was written.
-    pub fn is_empty(&self) -> bool {
-        self.buf.is_empty()
-    }
-
     /// What was written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.buf

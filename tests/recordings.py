@@ -20,6 +20,9 @@ SHARED_PPROF: Final = SHARED.with_name("pprof")
 OLD_SCHEMA: Final = "old-schema"
 """Folder of requests from before the wire numbers changed: they must never be taken for today's."""
 
+STREAM: Final = "sig-profiling-k8s"
+"""A recording of several requests, each behind its length, 4 bytes big-endian."""
+
 
 def recordings() -> list[Path]:
     """Every recorded request of today's schema."""
@@ -34,6 +37,20 @@ def old_recordings() -> list[Path]:
 def pprofs() -> list[Path]:
     """Every recorded pprof, most of them compressed with gzip."""
     return _found(SHARED_PPROF, "*.pb.gz")
+
+
+def old_requests(recording: str) -> list[bytes]:
+    """The requests of a recording of an older schema; none when it is not here."""
+    bodies = []
+    for path in old_recordings():
+        if path.stem == recording:
+            body = path.read_bytes()
+            while recording == STREAM and body:
+                end = 4 + int.from_bytes(body[:4], "big")
+                bodies.append(body[4:end])
+                body = body[end:]
+            bodies.extend([body] if body else [])
+    return bodies
 
 
 def name(path: Path) -> str:

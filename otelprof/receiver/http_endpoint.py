@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from otelprof.receiver.otlp_intake import OtlpIntake
     from otelprof.receiver.traces_intake import TracesIntake
 
-    Take = Callable[[bytes, str | None], Message | None]
+    Take = Callable[[bytes, str | None, str], Message | None]
 
 PATH: Final = "/v1development/profiles"
 TRACES_PATH: Final = "/v1/traces"
@@ -84,15 +84,15 @@ class Target:
 def profiles_target(intake: OtlpIntake) -> Target:
     """Profiles, in protobuf and in JSON."""
     forms = (
-        _json(lambda body, version: intake.take(body, version, Profiles.from_json)),
-        _protobuf(lambda body, version: intake.take(body, version, Profiles.decode)),
+        _json(lambda body, version, peer: intake.take(body, version, peer, Profiles.from_json)),
+        _protobuf(lambda body, version, peer: intake.take(body, version, peer, Profiles.decode)),
     )
     return Target(intake, {form.media_type: form for form in forms})
 
 
 def traces_target(intake: TracesIntake) -> Target:
     """Traces, in protobuf."""
-    return Target(intake, {_PROTOBUF: _protobuf(lambda body, _version: intake.take(body))})
+    return Target(intake, {_PROTOBUF: _protobuf(lambda body, _version, _peer: intake.take(body))})
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class OtlpEndpoint:
                 body = await self._body(request, target)
                 timeout.reschedule(None)
                 loop, version = asyncio.get_running_loop(), request.headers.get(VERSION_HEADER)
-                response = await loop.run_in_executor(self._threads, form.take, body, version)
+                response = await loop.run_in_executor(self._threads, form.take, body, version, _peer(request))
         except (_UnreadError, TimeoutError) as unread:
             error = unread.error if isinstance(unread, _UnreadError) else self._late(is_waiting=is_waiting)
             target.intake.counts.unread(error)
@@ -202,14 +202,18 @@ class _UnreadError(Exception):
 
 
 def _explained(request: Request, target: Target, form: Form, error: Exception) -> Response:
-    client = request.client
-    status = target.intake.explain(error, f"{client.host}:{client.port}" if client else "")
+    status = target.intake.explain(error, _peer(request))
     known = error if isinstance(error, OtelprofError) else OtelprofError()
     headers = {}
     if isinstance(known, RetryableError):
         headers["retry-after"] = str(max(1, ceil(known.retry_after_secs or 0.0)))
     content = form.encode(status)
     return Response(content, answer_for(known).http_status, headers, form.media_type)
+
+
+def _peer(request: Request) -> str:
+    """Who sends, as the log names them."""
+    return f"{request.client.host}:{request.client.port}" if request.client else ""
 
 
 async def _early(request: Request, response: Response) -> Response:

@@ -12,6 +12,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Condition
 from typing import TYPE_CHECKING, Final
 
@@ -168,12 +169,13 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
     def export(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request: the bytes of an `ExportProfilesServiceResponse`, or an abort."""
         with self._counted():
-            return self._answer(self._intake, lambda: self._intake.take(body, _version(context)), context)
+            take = partial(self._intake.take, body, _version(context), context.peer())
+            return self._answer(self._intake, take, context)
 
     def export_traces(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request: the bytes of an `ExportTraceServiceResponse`, or an abort."""
         with self._counted():
-            return self._answer(self._traces, lambda: self._traces.take(body), context)
+            return self._answer(self._traces, partial(self._traces.take, body), context)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -12,8 +12,14 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
     ExportProfilesServiceResponse,
 )
 
-from otelprof._core import Profiles
-from otelprof.errors import InvalidRequestError, OtelprofError, RetryableError, answer_for
+from otelprof._core import REVISIONS, Profiles
+from otelprof.errors import (
+    AmbiguousRevisionError,
+    InvalidRequestError,
+    OtelprofError,
+    RetryableError,
+    answer_for,
+)
 from otelprof.telemetry import metrics
 from otelprof.telemetry.text import counted, printable
 from otelprof.telemetry.throttle import Throttle
@@ -55,17 +61,20 @@ class OtlpIntake:
         self._limits = limits
         self._consumer = consumer
         self._memory_per_wire_byte = 1.0
+        self._logger = component.logger
+        self._throttle = Throttle(component.clock)
         self._explanations = Explanations(component)
         self.counts = RequestCounts(component, transport)
 
     def take(
-        self, body: bytes, version: str | None, decode: Decode | None = None
+        self, body: bytes, version: str | None, peer: str, decode: Decode | None = None
     ) -> ExportProfilesServiceResponse | None:
         """Acknowledge one request.
 
         Args:
             body: as it came, compressed or not.
             version: what the client says in `VERSION_HEADER`; None, when it does not, is the one spoken here.
+            peer: who sent it, for the log.
             decode: how its bytes are read; None is `Profiles.decode`.
 
         Returns:
@@ -86,6 +95,8 @@ class OtlpIntake:
             raise
         self._memory_per_wire_byte = profiles.memory_bytes / max(1, len(body))
         self.counts.decoded(profiles)
+        if profiles.revision != REVISIONS[-1]:
+            self._advise(profiles.revision, peer)
         try:
             policy = self._consumer.consume(profiles)
         except OtelprofError:
@@ -94,6 +105,15 @@ class OtlpIntake:
         rejections = [*profiles.rejections, *policy]
         self.counts.accepted(profiles, rejections)
         return _response(rejections) if rejections else None
+
+    def _advise(self, revision: str, peer: str) -> None:
+        """Say who still sends an older revision, not too often."""
+        held_back = self._throttle.passed(("revision", revision))
+        if held_back is not None:
+            message = "request of an older OTLP revision was translated: upgrade the sender"
+            self._logger.warning(
+                message, revision=revision, current=REVISIONS[-1], peer=peer, suppressed=held_back
+            )
 
     def explain(self, error: Exception, peer: str) -> Status:
         """What a client is told of an error, which is logged: a bug always, others not too often."""
@@ -138,6 +158,8 @@ class RequestCounts:
 
     def unread(self, error: OtelprofError) -> None:
         """A request was not read."""
+        if isinstance(error, AmbiguousRevisionError):
+            self._metrics.add(metrics.REQUESTS_BY_REVISION, 1, **self._receiver, revision="ambiguous")
         self.answered("refused" if isinstance(error, RetryableError) else "failed")
 
     def decoded(self, profiles: Profiles) -> None:
@@ -145,6 +167,9 @@ class RequestCounts:
         self._metrics.add(metrics.RECEIVER_BODY_BYTES, profiles.body_bytes, **self._receiver)
         for repair, count in profiles.repairs.items():
             self._metrics.add(metrics.REPAIRS, count, **self._receiver, repair=repair)
+        self._metrics.add(metrics.REQUESTS_BY_REVISION, 1, **self._receiver, revision=profiles.revision)
+        for field, count in profiles.revision_fields_dropped.items():
+            self._metrics.add(metrics.REVISION_FIELDS_DROPPED, count, **self._receiver, field=field)
 
     def refused(self, profiles: Profiles) -> None:
         """The pipeline did not take it."""

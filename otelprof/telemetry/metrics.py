@@ -119,6 +119,20 @@ REPAIRS: Final = MetricSpec(
     ("receiver", "repair"),
     "How often something in a request was set right without changing its meaning, by what it was.",
 )
+REQUESTS_BY_REVISION: Final = MetricSpec(
+    "otelprof_receiver_requests_by_revision",
+    "counter",
+    "{request}",
+    ("receiver", "revision"),
+    "Requests by the OTLP revision that they were read as; `ambiguous` ones were refused.",
+)
+REVISION_FIELDS_DROPPED: Final = MetricSpec(
+    "otelprof_revision_fields_dropped",
+    "counter",
+    "{field}",
+    ("receiver", "field"),
+    "Fields of older OTLP revisions that the current one cannot say and that were left out, by field.",
+)
 LINKED_SAMPLES: Final = MetricSpec(
     "otelprof_linked_samples",
     "counter",
@@ -322,6 +336,8 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     REJECTED_PROFILES,
     REJECTED_SAMPLES,
     REPAIRS,
+    REQUESTS_BY_REVISION,
+    REVISION_FIELDS_DROPPED,
     LINKED_SAMPLES,
     UNLINKED_SAMPLES,
     MEMORY_LIMITER_REFUSED,

@@ -5,20 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
-    ExportProfilesServiceRequest,
-)
 
 from otelprof._core import Profiles
-from otelprof.errors import InvalidRequestError
-from tests.recordings import name, old_recordings, parsed, recordings
-from tests.reference.compare import assert_agreement, rejected, rows, totals
+from tests.recordings import name, parsed, recordings
+from tests.reference.compare import assert_agreement, rejected, rows
 from tests.reference.fold import fold, top_functions
 from tests.reference.meaning import difference, meaning
 from tests.reference.normal_form import expected
 from tests.reference.summary import summary
-from tests.reference.tables import profiles_of
 from tests.reference.validate import PlainBounds
 
 if TYPE_CHECKING:
@@ -62,21 +56,3 @@ def test_views(path: Path) -> None:
     assert fold(want) == profiles.fold()
     assert top_functions(want, 20) == profiles.top_functions(20)
     assert ([], []) == difference(meaning(want, with_ids=False), meaning(profiles.to_proto(), with_ids=False))
-
-
-@pytest.mark.parametrize("path", old_recordings(), ids=name)
-def test_old_schema(path: Path) -> None:
-    """A request of an older schema loses no sample in silence: it, or each of its Profiles, is refused."""
-    body = path.read_bytes()
-    try:
-        profiles = Profiles.decode(body)
-    except InvalidRequestError:
-        return
-    try:
-        request = ExportProfilesServiceRequest.FromString(body)
-    except DecodeError:
-        pytest.fail("the core reads what the official parser cannot")
-    every = list(profiles_of(request))
-
-    assert profiles.profile_count == 0
-    assert (len(every), sum(len(profile.samples) for *_, profile in every)) == totals(rejected(profiles))

@@ -66,7 +66,7 @@ def test_names() -> None:
 
 def test_reasons() -> None:
     """The closed list of reasons is the specification's and the policy's; repairs are words, each once."""
-    assert sorted((*REASONS, "policy")) == sorted(REJECTION_REASONS)
+    assert sorted((*REASONS, "policy", "values_types_mismatch")) == sorted(REJECTION_REASONS)
     assert len(set(REPAIRS)) == len(REPAIRS)
     assert all(word.replace("_", "").isalpha() for word in REPAIRS)
 

@@ -1,8 +1,8 @@
 """The message classes of older OTLP revisions, made from the numbers of their fields.
 
 Official classes of several revisions cannot be loaded side by side, so these are built in a pool of their own
-for each. A field that means the same has today's name, whatever the revision called it; only numbers and types
-are on the wire. Source: profiles.proto of opentelemetry-proto v1.7.0, v1.8.0 and v1.9.0.
+for each. A field that means the same has today's name, whatever the revision called it; only numbers and
+types are on the wire. Source: profiles.proto of opentelemetry-proto v1.7.0, v1.8.0 and v1.9.0.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ SCHEMAS: Final[dict[str, dict[str, Fields]]] = {"1.7": _V1_7, "1.8": _V1_8, "1.9
 
 
 @cache
-def request_class(revision: str) -> Any:  # noqa: ANN401 - made at run time
+def request_class(revision: str) -> Any:
     """The class of an `ExportProfilesServiceRequest` of a revision."""
     pool = descriptor_pool.DescriptorPool()
     file = descriptor_pb2.FileDescriptorProto(

@@ -21,7 +21,7 @@ CURRENT: Final = "1.10"
 OLD: Final = tuple(SCHEMAS)
 
 
-def copy_fields(source: Any, target: Any, *, leave: tuple[str, ...] = ()) -> None:  # noqa: ANN401
+def copy_fields(source: Any, target: Any, *, leave: tuple[str, ...] = ()) -> None:
     """Copy what both of two messages have by name, messages inside of them alike.
 
     Args:
@@ -48,17 +48,17 @@ def copy_fields(source: Any, target: Any, *, leave: tuple[str, ...] = ()) -> Non
             copy_fields(value, getattr(target, field.name))
 
 
-def _copy_foreign(value: Any, target: Any, *, is_repeated: bool) -> None:  # noqa: ANN401
+def _copy_foreign(value: Any, target: Any, *, is_repeated: bool) -> None:
     for item, copy in ((item, target.add()) for item in value) if is_repeated else [(value, target)]:
         copy.SetInParent()
         copy.MergeFromString(item.SerializeToString())
 
 
 def sayable(request: ExportProfilesServiceRequest, revision: str) -> ExportProfilesServiceRequest:
-    """A request that the older revision can say too: no references, no unknown fields, in 1.7 a unit by key."""
+    """A request that the revision can say: without references and unknown fields, in 1.7 a unit by key."""
     result = ExportProfilesServiceRequest()
     result.CopyFrom(request)
-    result.DiscardUnknownFields()  # type: ignore[attr-defined]  # not in the stubs
+    result.DiscardUnknownFields()
     strings = list(result.dictionary.string_table) or [""]
     for group in result.resource_profiles:
         _inline(group.resource.attributes, strings)
@@ -77,7 +77,7 @@ def sayable(request: ExportProfilesServiceRequest, revision: str) -> ExportProfi
     return result
 
 
-def _inline(pairs: Any, strings: list[str]) -> None:  # noqa: ANN401 - a repeated field
+def _inline(pairs: Any, strings: list[str]) -> None:
     for pair in pairs:
         if pair.key_strindex:
             pair.key, pair.key_strindex = strings[pair.key_strindex], 0
@@ -96,7 +96,9 @@ def _inline_value(value: AnyValue, strings: list[str]) -> None:
 
 
 def as_old(request: ExportProfilesServiceRequest, revision: str) -> bytes:
-    """A sayable request as a sender of an older revision writes it."""
+    """A sayable request as a sender of a revision writes it."""
+    if revision == CURRENT:
+        return request.SerializeToString()
     old = request_class(revision)()
     if revision != "1.7":
         copy_fields(request, old)
@@ -116,7 +118,7 @@ def as_old(request: ExportProfilesServiceRequest, revision: str) -> bytes:
     return bytes(old.SerializeToString())
 
 
-def _tables_as_1_7(request: ExportProfilesServiceRequest, old: Any) -> None:  # noqa: ANN401
+def _tables_as_1_7(request: ExportProfilesServiceRequest, old: Any) -> None:
     tables = request.dictionary
     copy_fields(tables, old, leave=("attribute_table", "stack_table"))
     strings = list(tables.string_table) or [""]
@@ -134,7 +136,7 @@ def _tables_as_1_7(request: ExportProfilesServiceRequest, old: Any) -> None:  # 
         old.attribute_units.add(attribute_key_strindex=key_index, unit_strindex=unit)
 
 
-def _profile_as_1_7(profile: Profile, stacks: list[list[int]], old: Any) -> None:  # noqa: ANN401
+def _profile_as_1_7(profile: Profile, stacks: list[list[int]], old: Any) -> None:
     copy_fields(profile, old, leave=("sample_type", "samples"))
     if profile.HasField("sample_type"):
         copy_fields(profile.sample_type, old.sample_type.add())
@@ -150,6 +152,8 @@ def as_current(body: bytes, revision: str) -> ExportProfilesServiceRequest:
 
     A Profile of several sample types is several Profiles, and only the first has the id and the payload.
     """
+    if revision == CURRENT:
+        return ExportProfilesServiceRequest.FromString(body)
     old = request_class(revision).FromString(body)
     result = ExportProfilesServiceRequest()
     if revision != "1.7":
@@ -171,7 +175,7 @@ def as_current(body: bytes, revision: str) -> ExportProfilesServiceRequest:
 class _From17:
     """Makes tables in which entry 0 is the zero value, and Profiles that refer to them."""
 
-    def __init__(self, old: Any, result: ExportProfilesServiceRequest) -> None:  # noqa: ANN401
+    def __init__(self, old: Any, result: ExportProfilesServiceRequest) -> None:
         self._tables = result.dictionary
         self._functions = len(old.dictionary.function_table)
         tables, strings = self._tables, list(old.dictionary.string_table)
@@ -189,7 +193,7 @@ class _From17:
             entries.add()
         self._read(old.dictionary)
 
-    def _read(self, old: Any) -> None:  # noqa: ANN401
+    def _read(self, old: Any) -> None:
         tables, strings = self._tables, list(self._tables.string_table)
         units: dict[str, int] = {}
         for unit in old.attribute_units:
@@ -201,6 +205,12 @@ class _From17:
             if pair.HasField("value"):
                 entry.value.MergeFromString(pair.value.SerializeToString())
             entry.unit_strindex = units.get(pair.key, 0)
+        for old_link in old.link_table:
+            copy_fields(old_link, tables.link_table.add())
+        self._read_frames(old)
+
+    def _read_frames(self, old: Any) -> None:
+        tables = self._tables
         for old_mapping in old.mapping_table:
             mapping = tables.mapping_table.add()
             copy_fields(old_mapping, mapping, leave=("attribute_indices", "filename_strindex"))
@@ -210,8 +220,6 @@ class _From17:
             function = tables.function_table.add(start_line=old_function.start_line)
             for name in ("name_strindex", "system_name_strindex", "filename_strindex"):
                 setattr(function, name, self._string(getattr(old_function, name)))
-        for old_link in old.link_table:
-            copy_fields(old_link, tables.link_table.add())
         for old_location in old.location_table:
             location = tables.location_table.add(address=old_location.address)
             if old_location.HasField("mapping_index"):
@@ -225,13 +233,16 @@ class _From17:
         # A class cannot tell an explicit 0 from none; nothing here depends on it unless entry 0 is something.
         return index + self._by if index else 0
 
-    def profiles(self, old: Any) -> list[Profile]:  # noqa: ANN401
+    def profiles(self, old: Any) -> list[Profile]:
         """The Profiles of one, each of one sample type."""
         made = []
         for nth in range(max(len(old.sample_type), 1)):
             profile = Profile()
             copy_fields(old, profile, leave=("sample_type", "period_type", "samples", "attribute_indices"))
-            for name, value_type in (("sample_type", old.sample_type[nth : nth + 1]), ("period_type", [old.period_type])):
+            for name, value_type in (
+                ("sample_type", old.sample_type[nth : nth + 1]),
+                ("period_type", [old.period_type]),
+            ):
                 for told in value_type if name == "sample_type" or old.HasField("period_type") else []:
                     # Names of a sample type are written even when they are entry 0.
                     getattr(profile, name).type_strindex = told.type_strindex + self._by
@@ -239,13 +250,13 @@ class _From17:
                     getattr(profile, name).SetInParent()
             profile.attribute_indices.extend(index + 1 for index in old.attribute_indices)
             if nth:
-                for name in ("profile_id", "original_payload", "original_payload_format"):
-                    profile.ClearField(name)
+                profile.profile_id = profile.original_payload = b""
+                profile.original_payload_format = ""
             profile.samples.extend(self._sample(sample, old, nth) for sample in old.samples)
             made.append(profile)
         return made
 
-    def _sample(self, old: Any, owner: Any, nth: int) -> Sample:  # noqa: ANN401
+    def _sample(self, old: Any, owner: Any, nth: int) -> Sample:
         start, times = old.locations_start_index, list(old.timestamps_unix_nano)
         stack = self._tables.stack_table.add()
         locations = owner.location_indices[start : start + old.locations_length]

@@ -21,17 +21,6 @@ pub struct Mapping {
     pub filename: u32,
 }
 
-impl Mapping {
-    /// Set an address range that is empty or reversed to none; whether it was one.
-    pub fn clear_empty_range(&mut self) -> bool {
-        let is_empty = self.memory_start >= self.memory_limit && (self.memory_start, self.memory_limit) != (0, 0);
-        if is_empty {
-            (self.memory_start, self.memory_limit) = (0, 0);
-        }
-        is_empty
-    }
-}
-
 /// `Line`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Line {

@@ -5,6 +5,7 @@ use std::iter::{once, repeat_n};
 use std::ops::Range;
 
 use crate::columns::Samples;
+use crate::dictionary::Mapping;
 use crate::profiles::Profile;
 use crate::refusal::{Checked, Fault, Reason, Repair, Repairs};
 
@@ -159,4 +160,15 @@ fn put_back(samples: &mut Samples, sent: &Samples, fill: bool, keep: impl Fn(usi
         }
     }
     start..samples.len()
+}
+
+impl Mapping {
+    /// Set an address range that is empty or reversed to none; whether it was one.
+    pub fn clear_empty_range(&mut self) -> bool {
+        let is_empty = self.memory_start >= self.memory_limit && (self.memory_start, self.memory_limit) != (0, 0);
+        if is_empty {
+            (self.memory_start, self.memory_limit) = (0, 0);
+        }
+        is_empty
+    }
 }

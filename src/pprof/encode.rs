@@ -88,7 +88,7 @@ impl<'a> Encoder<'a> {
             let row = rows.start + offset;
             labels.clear();
             self.row_labels(row, &mut labels);
-            let stack = samples.stack[row];
+            let stack = self.profiles.dictionary.stacks.row(samples.stack[row] as usize);
             let timestamps = samples.timestamps.row(row);
             if self.options.timestamp_label.is_empty() || timestamps.is_empty() {
                 values.clear();
@@ -108,14 +108,13 @@ impl<'a> Encoder<'a> {
             }
         }
         for (stack, labels, values) in sums.iter().flat_map(|sums| &sums.samples) {
-            count += self.sample(writer, *stack, labels, values);
+            count += self.sample(writer, stack, labels, values);
         }
         count
     }
 
     /// Write a sample, or as many as hold its values; how many.
-    fn sample(&self, writer: &mut Writer, stack: u32, labels: &[Label], values: &[i128]) -> usize {
-        let stack = self.profiles.dictionary.stacks.row(stack as usize);
+    fn sample(&self, writer: &mut Writer, stack: &[u32], labels: &[Label], values: &[i128]) -> usize {
         let (mut values, mut count) = (Cow::Borrowed(values), 0);
         loop {
             let fitting = values.iter().map(|&value| value.clamp(i64::MIN.into(), i64::MAX.into()) as u64);

@@ -40,13 +40,14 @@ impl Label {
 
 /// Samples of the same stack and labels, added up, in the order of the first of each.
 #[derive(Default)]
-pub(super) struct Sums {
-    rows: HashMap<(u32, Vec<Label>), usize>,
-    pub(super) samples: Vec<(u32, Vec<Label>, Vec<i128>)>,
+pub(super) struct Sums<'a> {
+    rows: HashMap<(&'a [u32], Vec<Label>), usize>,
+    pub(super) samples: Vec<(&'a [u32], Vec<Label>, Vec<i128>)>,
 }
 
-impl Sums {
-    pub(super) fn add(&mut self, stack: u32, labels: &[Label], values: &[i128]) {
+impl<'a> Sums<'a> {
+    /// Add a sample: its Locations, labels and values.
+    pub(super) fn add(&mut self, stack: &'a [u32], labels: &[Label], values: &[i128]) {
         let row = *self.rows.entry((stack, labels.to_vec())).or_insert(self.samples.len());
         match self.samples.get_mut(row) {
             Some((_, _, sums)) => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),

@@ -220,7 +220,12 @@ class DecisionGate:
 
     def _admit(self, held: Held, came_at: float) -> None:
         """Have a request wait, or let it go at once; or let others go to make room."""
-        pending = held.profiles.pending_traces(self._wait.policy)
+        try:
+            pending = held.profiles.pending_traces(self._wait.policy)
+        except Exception as error:  # noqa: BLE001 - a bug in the core, which must not end the thread
+            self._failed(error)
+            self._log.settle(held, held.profiles)
+            return
         size_bytes = held.size_bytes + pending.memory_bytes
         waiting = _Waiting(held, pending, size_bytes, came_at + self._wait.wait_secs)
         self._waiting[held] = waiting
@@ -243,14 +248,19 @@ class DecisionGate:
         """What the rules leave of a request."""
         try:
             return self._processor.process(profiles)
-        except Exception:
-            self._metrics.add(DECISION_FAILED_REQUESTS, 1, **self._pipeline)
-            held_back = self._throttle.passed("decide")
-            if held_back is not None:
-                self._logger.exception(
-                    "rules cannot be carried out, and the request goes on as it came", suppressed=held_back
-                )
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._failed(error)
             return profiles
+
+    def _failed(self, error: Exception) -> None:
+        self._metrics.add(DECISION_FAILED_REQUESTS, 1, **self._pipeline)
+        held_back = self._throttle.passed("decide")
+        if held_back is not None:
+            self._logger.error(
+                "rules cannot be carried out, and the request goes on as it came",
+                suppressed=held_back,
+                exc_info=error,
+            )
 
 
 class TraceIntake:

@@ -52,6 +52,19 @@ class Broken:
         raise AssertionError(profiles)
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a request on which the core panics."""
+
+    memory_bytes: int = 10
+    sample_count: int = 3
+    profile_count: int = 1
+
+    def pending_traces(self, policy: object) -> object:
+        """Fail as a panic does."""
+        raise RuntimeError(policy)
+
+
 class Bench:
     """A gate without a thread, before one exporter."""
 
@@ -197,6 +210,18 @@ def test_a_bug_in_the_rules_loses_nothing() -> None:
     bench.append()
     bench.gate.step()
     assert ([1], 1) == (bench.taken(), bench.metrics.value(DECISION_FAILED_REQUESTS, pipeline="profiles"))
+
+
+def test_a_bug_in_the_core_does_not_end_the_thread() -> None:
+    """A request that cannot be asked for its traces goes on as it came, counted; the next one waits."""
+    bench = Bench()
+    broken: Any = Unreadable()
+    (held,) = bench.log.append([(broken, [ID])], {0})
+    bench.gate.hold(held)
+    bench.append(TRACE)
+    bench.gate.step()
+    assert ([3], 1) == (bench.taken(), bench.metrics.value(DECISION_FAILED_REQUESTS, pipeline="profiles"))
+    assert bench.gate.waiting_bytes > 0
 
 
 def test_every_pipeline_hears_of_a_trace() -> None:

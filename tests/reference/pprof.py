@@ -101,7 +101,7 @@ class Reader:
         if not 0 <= index < len(self.strings):
             msg = f"string {index}"
             raise ValueError(msg)
-        return self.strings[index]
+        return str(self.strings[index])
 
     def value_type(self, kind: Any) -> tuple[str, str]:
         """Name and unit."""

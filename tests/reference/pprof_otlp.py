@@ -95,11 +95,11 @@ class _Builder:
             by_key.setdefault((key, unit), []).append(one)
         made = []
         for (key, unit), values in by_key.items():
-            value = values[0]
+            held = values[0]
             if len(values) > 1:
-                value = AnyValue()
-                value.array_value.values.extend(values)
-            made.append(self.attribute(key, value, unit))
+                held = AnyValue()
+                held.array_value.values.extend(values)
+            made.append(self.attribute(key, held, unit))
         return made
 
 

@@ -23,6 +23,7 @@ from otelprof._core_policy import (
     Selected,
 )
 from otelprof._core_pprof import Pprof
+from otelprof._core_summary import Rejection, SummaryRow
 from otelprof._core_svg import svg_diff, svg_from_folded
 from otelprof._core_traces import Observed, PendingTraces, TraceDecisions, TraceState
 
@@ -97,47 +98,6 @@ class Limits:
     def max_attributes(self) -> int: ...
     @property
     def max_attribute_depth(self) -> int: ...
-
-@final
-class Rejection:
-    """Profiles of one request that were refused for one reason."""
-
-    @property
-    def reason(self) -> str:
-        """A word of the closed list in `REJECTION_REASONS`; a metric label."""
-    @property
-    def message(self) -> str:
-        """The first such Profile, what is wrong with it, its value, and what is allowed."""
-    @property
-    def profile_count(self) -> int: ...
-    @property
-    def sample_count(self) -> int: ...
-
-@final
-class SummaryRow:
-    """What a request holds for one service and one sample type.
-
-    `value` is the sum of the samples' values in `unit`; a sample with timestamps only counts 1 for each
-    timestamp. A sample is linked when its Link has a non-zero trace id and a non-zero span id.
-    """
-
-    @property
-    def service(self) -> str:
-        """The resource's `service.name`, or `unknown_service` when it has none."""
-    @property
-    def sample_type(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def profile_count(self) -> int: ...
-    @property
-    def sample_count(self) -> int: ...
-    @property
-    def linked_sample_count(self) -> int: ...
-    @property
-    def value(self) -> int: ...
-    @property
-    def linked_value(self) -> int: ...
 
 LINK_STATES: Final[tuple[str, ...]]
 REJECTION_REASONS: Final[tuple[str, ...]]

@@ -291,6 +291,10 @@ def where_to_look(environ: Mapping[str, str]) -> None:
     console.print(f"the configuration:                           {CONFIG}")
     console.print("to keep it running:                          .venv/bin/otelprof run --config " + CONFIG)
     console.print(
+        "what was sent, as a flame graph:             "
+        f".venv/bin/otelprof inspect {RECORDINGS[1]} --format svg -o flame.svg"
+    )
+    console.print(
         f"metrics while it runs:                       http://127.0.0.1:{environ['OTELPROF_METRICS_PORT']}/metrics"
     )
 

@@ -214,7 +214,8 @@ def _svg(inspection: Inspection) -> str:
     title = services[0] if len(services) == 1 else counted(len(services), "service")
     subtitle = f"{name}: {human(stacks.value, unit)} in {counted(stacks.samples, 'sample')}"
     try:
-        return svg_from_folded(folded, title=title, subtitle=subtitle, unit=unit or "samples")
+        # Callers on top: of stacks that are deeper than a screen, their beginning is what is seen first.
+        return svg_from_folded(folded, title=title, subtitle=subtitle, unit=unit or "samples", inverted=True)
     except ValueError as error:
         raise PermanentError(str(error)) from error
 

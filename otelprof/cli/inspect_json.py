@@ -44,6 +44,7 @@ def _facts(facts: Facts) -> dict[str, Any]:
         "wire_bytes": facts.wire_bytes,
         "table_bytes": dict(facts.table_bytes),
         "window": facts.window,
+        "revisions": dict(facts.revisions),
         "rejections": dict(facts.rejections),
         "repairs": dict(facts.repairs),
         "orphans": {table: count for table, count in facts.orphans.items() if count},

@@ -48,6 +48,7 @@ REJECTIONS: Final = {
     "stack_too_deep": "a stack that is too deep",
     "empty_sample": "a sample without values and timestamps, as before OTLP 1.10",
     "values_timestamps_mismatch": "not as many values as timestamps",
+    "values_types_mismatch": "not one value for each sample type, in OTLP 1.7",
     "value_overflow": "values whose sum is no int64",
     "timestamp_out_of_window": "a timestamp far outside of the window",
     "policy": "a policy",
@@ -145,6 +146,10 @@ class Report:
 def rules(facts: Facts) -> list[str]:
     """How a file breaks the rules of the profiling SIG, in words; what only could be smaller as well."""
     words = [
+        f"{counted(count, 'request')} of OTLP {revision}, translated"
+        for revision, count in facts.revisions.items()
+    ]
+    words += [
         f"{counted(count, 'profile')} refused for {REJECTIONS[reason]} ({facts.first_messages[reason]})"
         for reason, count in facts.rejections.items()
     ]

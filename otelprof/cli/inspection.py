@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from otelprof._core import Merger, Policy, Rule
+from otelprof._core import REVISIONS, Merger, Policy, Rule
 from otelprof.errors import PermanentError
 from otelprof.processor.linkage import DEFAULT_RECOVER
 from otelprof.recording.reader import Format, open_recording
@@ -83,6 +83,7 @@ class Facts:
         wire_bytes: of the requests as otelprof writes them.
         sums: by service, sample type and unit.
         window: unix nanoseconds, from the first start to the last end.
+        revisions: how many requests, by a word of `REVISIONS`; of OTLP, and not of the current one.
         repairs: by a word of `REPAIRS`.
         rejections: how many Profiles, by a word of `REJECTION_REASONS`; with the first message of each.
         orphans: dictionary entries that nothing reaches, by table.
@@ -101,6 +102,7 @@ class Facts:
     wire_bytes: int = 0
     sums: dict[tuple[str, str, str], Sums] = field(default_factory=dict)
     window: tuple[int, int] | None = None
+    revisions: Counter[str] = field(default_factory=Counter)
     repairs: Counter[str] = field(default_factory=Counter)
     rejections: Counter[str] = field(default_factory=Counter)
     first_messages: dict[str, str] = field(default_factory=dict)
@@ -135,6 +137,7 @@ class Facts:
             self.sums.setdefault(key, Sums()).add(sums)
         self._widen(other.window)
         for mine, others in (
+            (self.revisions, other.revisions),
             (self.repairs, other.repairs),
             (self.rejections, other.rejections),
             (self.orphans, other.orphans),
@@ -166,6 +169,8 @@ class Facts:
                 self.sums.setdefault((link.service, name, unit), Sums()).add(sums)
 
     def _add_rules(self, profiles: Profiles) -> None:
+        if profiles.revision != REVISIONS[-1]:
+            self.revisions[profiles.revision] += 1
         self.repairs.update(profiles.repairs)
         for rejection in profiles.rejections:
             self.rejections[rejection.reason] += rejection.profile_count

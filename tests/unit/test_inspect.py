@@ -18,7 +18,7 @@ from otelprof.cli.inspect_text import REJECTIONS
 from otelprof.cli.inspect_text import REPAIRS as REPAIRS_IN_WORDS
 from otelprof.processor.linkage import DEFAULT_RECOVER
 from otelprof.recording.framing import framed
-from tests.e2e.harness import request
+from tests.e2e.harness import add_profile, request
 from tests.recordings import OWN
 from tests.reference.hostile import HOSTILE_NAMES
 
@@ -189,9 +189,21 @@ def test_several_pprofs_need_a_folder(capsys: pytest.CaptureFixture[str], tmp_pa
     assert total == sum(row.value for one in made for row in one.summary)
 
 
-def test_what_breaks_the_rules_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """A request of an older revision says why it is refused, in words."""
+def test_older_revisions_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A request of an older revision says which, and is shown as it was meant."""
     code, out, _ = inspect(capsys, OLD)
+    assert 0 == code
+    assert "rules 1 request of OTLP 1.9, translated" in " ".join(out.split())
+    assert {"1.9": 1} == report(capsys, OLD)["total"]["revisions"]
+
+
+def test_what_breaks_the_rules_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A Profile that is refused says why, in words."""
+    bad = request()
+    add_profile(bad, stack_index=99)
+    path = tmp_path / "bad.otlp"
+    path.write_bytes(bad.SerializeToString())
+    code, out, _ = inspect(capsys, path)
     assert 0 == code
     assert "1 profile refused for an index outside of its table" in " ".join(out.split())
 
@@ -220,9 +232,9 @@ def test_unreadable_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     bad.write_bytes(framed(LINKED.read_bytes()) + framed(b"\x0a\x7f"))
     unknown = tmp_path / "unknown"
     unknown.write_bytes(b"\x7fELF")
-    code, out, err = inspect(capsys, bad, unknown)
+    code, out, err = inspect(capsys, bad, unknown, columns=200)
     assert 1 == code
-    assert "request · 1 unreadable" in out.replace("\n", " ") or "1 request" in out
+    assert " · OTLP records · 1 request · 1 unreadable" in out
     assert f"error: {bad}: request 2: malformed protobuf at byte" in err
     assert f"error: {unknown}: it is in no format that is known; tried:" in err
 

@@ -150,10 +150,6 @@ impl Assembly {
         mut profiles: Vec<Profile>,
         unknown_fields: u64,
     ) -> Result<Profiles> {
-        let limit = self.limits.max_profiles;
-        if profiles.len() > limit {
-            return Err(Error::TooMany { what: "Profiles", limit, key: "max_profiles" });
-        }
         let resource = self.resource(resource)?;
         let body: Bytes = [&self.body[..], &self.text].concat().into();
         let ids = ProfileIds::new(&body);

@@ -36,18 +36,14 @@ pub(super) struct Labels {
 }
 
 impl Labels {
-    /// Append the attributes of sample `index` to those of the present row; how many there are.
-    pub(super) fn attributes(&mut self, assembly: &mut Assembly, body: &[u8], index: usize) -> Result<usize> {
-        if self.sample.is_empty() {
-            return Ok(0);
-        }
+    /// Append the attributes of sample `index` to those of the present row.
+    pub(super) fn attributes(&mut self, assembly: &mut Assembly, body: &[u8], index: usize) -> Result<()> {
         let mut sample = std::mem::take(&mut self.sample);
         for (key, value) in &mut sample {
             self.name(assembly, body, key, value, index)?;
         }
         // Several values of one key are one attribute; their order is kept.
         sample.sort_by_key(|&(key, _)| key);
-        let mut count = 0;
         for labels in sample.chunk_by(|a, b| a.0 == b.0) {
             let known = self.known.get(labels).copied();
             let attribute = known.map_or_else(|| attribute(assembly, body, labels, index), Ok)?;
@@ -55,10 +51,9 @@ impl Labels {
                 self.known.insert(labels.to_vec(), attribute);
             }
             assembly.samples.attributes.items.push(attribute);
-            count += 1;
         }
         self.sample = sample;
-        Ok(count)
+        Ok(())
     }
 
     /// Set a label's key to the first index that holds it, and its unit to the one that goes without saying.

@@ -75,7 +75,7 @@ struct Outline {
 impl Outline {
     fn read(body: &[u8], limits: &Limits) -> Result<Self> {
         let mut o = Self::default();
-        let limit = limits.max_table_entries;
+        let &Limits { max_table_entries, max_profiles, .. } = limits;
         let mut pprof = Reader::new(body, Span { start: 0, len: body.len() as u32 }, "Profile");
         while let Some((number, wire)) = pprof.next_field()? {
             let (table, what, field) = match number {
@@ -90,8 +90,11 @@ impl Outline {
                     continue;
                 }
             };
+            // Each type becomes a Profile.
+            let (limit, key) =
+                if number == 1 { (max_profiles, "max_profiles") } else { (max_table_entries, "max_table_entries") };
             if table.len() == limit {
-                return Err(Error::TooMany { what, limit, key: "max_table_entries" });
+                return Err(Error::TooMany { what, limit, key });
             }
             table.push(pprof.span(wire, field)?);
         }
@@ -377,7 +380,10 @@ impl<'a> PprofReader<'a> {
                 match number {
                     1 => message.int64s(wire, &mut ids, "Sample.location_id")?,
                     2 => message.int64s(wire, &mut values, "Sample.value")?,
-                    3 => labels.sample.push(self.label(message.message(wire, "Sample.label")?)?),
+                    3 => {
+                        self.check_labels(labels.sample.len())?;
+                        labels.sample.push(self.label(message.message(wire, "Sample.label")?)?);
+                    }
                     _ => self.skip(&mut message, number, wire)?,
                 }
             }
@@ -393,8 +399,7 @@ impl<'a> PprofReader<'a> {
                 stack.push(locations.find(id as u64, owner, "location_id")?);
             }
             let stack = self.assembly.stack(&stack)?;
-            let count = labels.attributes(&mut self.assembly, self.body, index)?;
-            self.check_attributes(count)?;
+            labels.attributes(&mut self.assembly, self.body, index)?;
             self.assembly.samples.values.items.push(*first);
             self.assembly.samples.end_row(stack, 0);
             rest.extend_from_slice(others);
@@ -410,9 +415,10 @@ impl<'a> PprofReader<'a> {
         Ok(rows)
     }
 
-    fn check_attributes(&self, count: usize) -> Result<()> {
+    /// Refuse one more label on a sample that has as many as it may.
+    fn check_labels(&self, count: usize) -> Result<()> {
         let limit = self.limits.max_attributes;
-        if count <= limit {
+        if count < limit {
             return Ok(());
         }
         Err(Error::TooMany { what: "labels on one sample", limit, key: "max_attributes" })
@@ -443,6 +449,7 @@ impl<'a> PprofReader<'a> {
             });
         let mut owned = vec![];
         let mut comments = vec![];
+        self.assembly.room(o.comments.len().saturating_sub(1), "comments")?;
         for &comment in &o.comments {
             let comment = self.string_index(comment as u64, "Profile.comment")?;
             comments.push(self.text(comment));

@@ -55,7 +55,6 @@ impl Profiles {
         for resource in &self.resources {
             for scope in &resource.scopes {
                 for group in groups(&self.samples, &scope.profiles) {
-                    tables.clear();
                     let first = group.first();
                     let encoder = Encoder::new(self, options, &mut tables);
                     let (body, sample_count) = encoder.encode(&group, scope.scope.as_ref());

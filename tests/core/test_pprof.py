@@ -128,6 +128,14 @@ def test_too_many_labels() -> None:
         Profiles.from_pprof(path.read_bytes(), Limits(max_attributes=3))
 
 
+def test_too_many_comments() -> None:
+    """Comments are limited as the entries of a table are."""
+    pprof = Profile(comment=[0, 0, 0])
+    pprof.sample_type.add()
+    with pytest.raises(RequestTooLargeError, match="2 comments"):
+        Profiles.from_pprof(pprof.SerializeToString(), Limits(max_table_entries=2))
+
+
 def test_a_request_is_no_pprof() -> None:
     """What is sent as OTLP is not taken for a pprof."""
     for path in recordings():

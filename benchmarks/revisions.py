@@ -1,6 +1,6 @@
 """How sure the detection of OTLP revisions is: requests of each revision, and what they were read as.
 
-    .venv/bin/python -m benchmarks.revisions                 # --requests N, --seed S
+    .venv/bin/python -m benchmarks.revisions                 # --requests N, --of REVISION, --seed S
 
 What the columns are is said in `tests/reference/detection.py`.
 """
@@ -20,12 +20,15 @@ def main() -> None:
     )
     parser.add_argument("--requests", type=int, default=100_000, help="of each revision")
     parser.add_argument("--seed", type=int, default=1, help="of the requests")
-    options = parser.parse_args()
     revisions = (CURRENT, *reversed(OLD))
+    parser.add_argument(
+        "--of", nargs="+", default=revisions, choices=revisions, help="all of them by default"
+    )
+    options = parser.parse_args()
     columns = [*revisions, AMBIGUOUS, MISREAD]
     print(f"{options.requests:,} requests of each revision, seed {options.seed}")
     print("sent as".ljust(10), *(column.rjust(10) for column in columns))
-    for revision in revisions:
+    for revision in options.of:
         found = outcomes(revision, options.requests, options.seed)
         print(revision.ljust(10), *(f"{found[column]:,}".rjust(10) for column in columns))
 

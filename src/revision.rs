@@ -142,29 +142,35 @@ struct Candidate {
 /// is in `rejections` instead.
 pub fn decode(body: Bytes, limits: &Limits) -> Result<(Profiles, Origin)> {
     let body = inflate(body, limits.max_body_bytes)?;
-    let current = Reading::of(body.clone(), limits, &[]);
-    match current {
+    match Reading::of(body.clone(), limits, &[]) {
         Ok(reading) if !is_odd(&reading) => Ok((reading.profiles, Origin::default())),
+        current => settle(&body, limits, current).map(|chosen| (chosen.profiles, chosen.origin)),
+    }
+}
+
+/// The right reading of a request that reads oddly, or not at all, as one of the current revision.
+#[cold]
+fn settle(body: &Bytes, limits: &Limits, current: Result<Reading>) -> Result<Candidate> {
+    let mut candidates = vec![];
+    match current {
         Ok(reading) => {
-            let mut candidates = vec![Candidate::of(reading, Revision::V1_10, DroppedCounts::default())];
+            candidates.push(Candidate::of(reading, Revision::V1_10, DroppedCounts::default()));
             // What is over a limit in an older reading is no reading.
-            older(&body, limits, &mut candidates).ok();
-            choose(candidates).map(|chosen| (chosen.profiles, chosen.origin))
+            older(body, limits, &mut candidates).ok();
         }
         Err(cause @ Error::Malformed { .. }) => {
-            let mut candidates = vec![];
-            older(&body, limits, &mut candidates)?;
+            older(body, limits, &mut candidates)?;
             if candidates.is_empty() {
-                return Err(if inline_tables::has_some(&body) {
+                return Err(if inline_tables::has_some(body) {
                     Error::TooOld { cause: Box::new(cause) }
                 } else {
                     cause
                 });
             }
-            choose(candidates).map(|chosen| (chosen.profiles, chosen.origin))
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
     }
+    choose(candidates)
 }
 
 /// What a Profile of an older revision may be refused for when it is read as the current one.

@@ -87,7 +87,7 @@ struct Profile<'a> {
     duration_nanos: u64,
     period_type: Option<ValueType>,
     period: u64,
-    profile_id: &'a [u8],
+    id: &'a [u8],
     dropped_attributes_count: u64,
     original_payload_format: &'a [u8],
     original_payload: &'a [u8],
@@ -158,7 +158,7 @@ impl<'a> ProfileWriter<'a> {
                     let is_set = message.uint64(wire, "Profile.default_sample_type_index")? != 0;
                     self.dropped.add(Dropped::DefaultSampleTypeIndex, u64::from(is_set));
                 }
-                10 => p.profile_id = message.span(wire, "Profile.profile_id")?.of(self.body),
+                10 => p.id = message.span(wire, "Profile.profile_id")?.of(self.body),
                 11 => p.dropped_attributes_count = message.uint64(wire, "Profile.dropped_attributes_count")?,
                 12 => {
                     p.original_payload_format = message.span(wire, "Profile.original_payload_format")?.of(self.body);
@@ -288,8 +288,8 @@ impl<'a> ProfileWriter<'a> {
         out.fixed64(3, profile.time_nanos);
         out.uint64(4, profile.duration_nanos);
         out.uint64(6, profile.period);
-        match (nth, <[u8; 16]>::try_from(profile.profile_id)) {
-            (0, _) => out.bytes(7, profile.profile_id),
+        match (nth, <[u8; 16]>::try_from(profile.id)) {
+            (0, _) => out.bytes(7, profile.id),
             (_, Ok(id)) if id != [0; 16] => out.bytes(7, &derived_id(id, Derived::SampleType(nth as u64))),
             _ => {}
         }

@@ -93,7 +93,9 @@ impl<'a> Tables<'a> {
                 })?;
             }
             let strings = self.write_attributes(&attributes, &units, out, dropped)?;
-            strings.iter().for_each(|string| out.present_bytes(5, string));
+            for string in &strings {
+                out.present_bytes(5, string);
+            }
             out.raw(stack_table);
             Ok(())
         })
@@ -225,7 +227,7 @@ impl<'a> EntryWriter<'a, '_> {
 
     /// A Line always has a Function: the first, when it does not say which.
     fn line(&mut self, line: Reader<'a>, out: &mut Writer) -> Result<()> {
-        let mut function = if self.has_functions { 1 } else { 0 };
+        let mut function = u32::from(self.has_functions);
         message(out, 3, line.rest().len() + 2, |out| {
             rewrite(self.body, line, out, |line, number, wire, _| {
                 match number {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,8 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 from opentelemetry.proto.profiles.v1development.profiles_pb2 import ProfilesDictionary
 
-from otelprof._core import Profiles
-from otelprof.errors import InvalidRequestError
+from otelprof._core import REVISIONS, Profiles
+from otelprof.errors import InvalidRequestError, UnsupportedEncodingError
 from tests.reference.compare import assert_agreement, on_the_wire, rejected
 from tests.reference.generate import add_unknown
 from tests.reference.graft import example
@@ -71,6 +72,21 @@ WRONG = [
     if kind != wire_type(field) and not (kind == BYTES and field.is_repeated)
 ]
 
+# What one of these fields would be with a wrong wire type, it was in an older revision.
+OLDER = {
+    ("KeyValueAndUnit.key_strindex", BYTES),
+    ("Profile.time_unix_nano", VARINT),
+    ("Profile.time_unix_nano", BYTES),
+    ("Profile.duration_nano", BYTES),
+    ("Profile.period_type", VARINT),
+    ("Profile.period", BYTES),
+    ("Profile.profile_id", VARINT),
+    ("Profile.dropped_attributes_count", BYTES),
+    ("Profile.original_payload_format", VARINT),
+    ("Sample.link_index", BYTES),
+    ("Sample.timestamps_unix_nano", VARINT),
+}
+
 
 def test_paths() -> None:
     """Every message of a request is looked into."""
@@ -81,12 +97,19 @@ def test_paths() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), WRONG, ids=[f"{name} as {kind}" for name, kind in WRONG])
 def test_wrong_wire_type(name: str, kind: int) -> None:
-    """A known field with a wrong wire type refuses the request, and the message names the field."""
+    """A known field with a wrong wire type refuses the request, and the message names the field.
+
+    Where an older revision has such a field, the request is one of that revision.
+    """
     path, field = PATHS[name]
     body = tag(field.number, kind) + PAYLOADS[kind]
     for number in reversed(path):
         body = tag(number, BYTES) + bytes([len(body)]) + body
 
+    if (name, kind) in OLDER:
+        with contextlib.suppress(UnsupportedEncodingError):  # of OTLP 1.5 or older
+            assert REVISIONS[-1] != Profiles.decode(body).revision
+        return
     with pytest.raises(InvalidRequestError, match=field.name):
         Profiles.decode(body)
 

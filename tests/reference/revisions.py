@@ -55,7 +55,11 @@ def _copy_foreign(value: Any, target: Any, *, is_repeated: bool) -> None:
 
 
 def sayable(request: ExportProfilesServiceRequest, revision: str) -> ExportProfilesServiceRequest:
-    """A request that the revision can say: without references and unknown fields, in 1.7 a unit by key."""
+    """A request that the revision can say: without references and unknown fields, in 1.7 a unit by key.
+
+    Nor with what says nothing in a Profile, and moved to another number: an attribute 0, or the format of a
+    payload that is not there.
+    """
     result = ExportProfilesServiceRequest()
     result.CopyFrom(request)
     result.DiscardUnknownFields()
@@ -71,6 +75,10 @@ def sayable(request: ExportProfilesServiceRequest, revision: str) -> ExportProfi
             key = strings[attribute.key_strindex]
             attribute.unit_strindex = units.setdefault(key, attribute.unit_strindex)
     for _, _, profile in profiles_of(result):
+        told = [index for index in profile.attribute_indices if index]
+        profile.attribute_indices[:] = told
+        if not profile.original_payload:
+            profile.ClearField("original_payload_format")
         for sample in profile.samples:
             if revision == "1.7" and not sample.values:
                 sample.values.extend([1] * len(sample.timestamps_unix_nano))

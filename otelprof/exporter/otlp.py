@@ -34,12 +34,10 @@ from otelprof.errors import (
     UnavailableError,
     UnsupportedEncodingError,
 )
-from otelprof.exporter.otlp_answer import NextHop
+from otelprof.exporter.otlp_answer import VERSION_HEADER, NextHop
 from otelprof.telemetry.text import printable
 
 EXPORT: Final = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
-# The newest collector refuses other values; absent means 1.
-VERSION_HEADER: Final = ("otlp-profiles-development-version", "1")
 
 _SCHEME: Final = re.compile(r"(https?://|dns:///)?(.*?)/?")
 _COMPRESSION: Final = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}

@@ -1,8 +1,8 @@
-"""What the next hop's answer to a success means, over gRPC and over HTTP alike."""
+"""What the next hop is told of the signal, and what its answer means, over gRPC and over HTTP alike."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otelprof.errors import PermanentError
 from otelprof.telemetry.metrics import (
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from otelprof._core import Profiles
     from otelprof.component import ComponentSettings
+
+# The newest collector refuses other values; absent means 1.
+VERSION_HEADER: Final = ("otlp-profiles-development-version", "1")
 
 
 class NextHop:

@@ -39,12 +39,10 @@ from otelprof.errors import (
     UnavailableError,
     UnsupportedEncodingError,
 )
-from otelprof.exporter.otlp_answer import NextHop
+from otelprof.exporter.otlp_answer import VERSION_HEADER, NextHop
 from otelprof.telemetry.text import printable
 
 PATH: Final = "/v1development/profiles"
-# The newest collector refuses other values; absent means 1.
-VERSION_HEADER: Final = ("otlp-profiles-development-version", "1")
 # An answer may be so long; the rest is not read. The collector's exporter does the same.
 MAX_ANSWER_BYTES: Final = 64 << 10
 

@@ -63,8 +63,8 @@ class OtlpIntake:
         self._memory_per_wire_byte = 1.0
         self._logger = component.logger
         self._throttle = Throttle(component.clock)
-        self._explanations = Explanations(component)
         self.counts = RequestCounts(component, transport)
+        self._explanations = Explanations(component, self.counts.answered)
 
     def take(
         self, body: bytes, version: str | None, peer: str, decode: Decode | None = None
@@ -117,15 +117,19 @@ class OtlpIntake:
 
     def explain(self, error: Exception, peer: str) -> Status:
         """What a client is told of an error, which is logged: a bug always, others not too often."""
-        if not isinstance(error, OtelprofError):
-            self.counts.answered("bug")
         return self._explanations.of(error, peer)
 
 
 class Explanations:
-    """Says what became of a request that failed, to its client and in the log."""
+    """Says what became of a request that failed, to its client and in the log.
 
-    def __init__(self, component: ComponentSettings) -> None:
+    Args:
+        component: of the receiver.
+        answered: counts the outcome of a request; here, a bug's.
+    """
+
+    def __init__(self, component: ComponentSettings, answered: Callable[[str], None]) -> None:
+        self._answered = answered
         self._logger = component.logger
         self._throttle = Throttle(component.clock)
 
@@ -136,8 +140,14 @@ class Explanations:
             if held_back is not None:
                 self._logger.warning("request refused", error=str(error), peer=peer, suppressed=held_back)
             return status_of(error)
+        self._answered("bug")
         self._logger.error("request failed because of a bug in otelprof", peer=peer, exc_info=error)
         return Status(code=answer_for(OtelprofError()).grpc_status.value[0], message="internal error")
+
+
+def unread_outcome(error: OtelprofError) -> str:
+    """What a request counts as that was not read: `refused` when it may come again, `failed` otherwise."""
+    return "refused" if isinstance(error, RetryableError) else "failed"
 
 
 class RequestCounts:
@@ -160,7 +170,7 @@ class RequestCounts:
         """A request was not read."""
         if isinstance(error, AmbiguousRevisionError):
             self._metrics.add(metrics.REQUESTS_BY_REVISION, 1, **self._receiver, revision="ambiguous")
-        self.answered("refused" if isinstance(error, RetryableError) else "failed")
+        self.answered(unread_outcome(error))
 
     def decoded(self, profiles: Profiles) -> None:
         """A request could be read."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from otelprof.errors import OtelprofError, RetryableError
-from otelprof.receiver.otlp_intake import Explanations
+from otelprof.errors import OtelprofError
+from otelprof.receiver.otlp_intake import Explanations, unread_outcome
 from otelprof.telemetry.decision_metrics import (
     TRACES_RECEIVED,
     TRACES_RECEIVED_BYTES,
@@ -40,8 +40,8 @@ class TracesIntake:
     def __init__(self, limits: Limits, component: ComponentSettings, consumer: TraceConsumer) -> None:
         self._limits = limits
         self._consumer = consumer
-        self._explanations = Explanations(component)
         self.counts = TraceCounts(component)
+        self._explanations = Explanations(component, self.counts.answered)
 
     def take(self, body: bytes) -> ExportTraceServiceResponse | None:
         """Take one request over.
@@ -66,8 +66,6 @@ class TracesIntake:
 
     def explain(self, error: Exception, peer: str) -> Status:
         """What a client is told of an error, which is logged: a bug always, others not too often."""
-        if not isinstance(error, OtelprofError):
-            self.counts.answered("bug")
         return self._explanations.of(error, peer)
 
 
@@ -88,7 +86,7 @@ class TraceCounts:
 
     def unread(self, error: OtelprofError) -> None:
         """A request was not read."""
-        self.answered("refused" if isinstance(error, RetryableError) else "failed")
+        self.answered(unread_outcome(error))
 
     def observed(self, observed: Observed) -> None:
         """A request was taken over, without the spans that were refused one by one."""

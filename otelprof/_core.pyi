@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 
 from otelprof._core_policy import (
+    Adjustments,
     Decided,
     LinkCoverage,
     Linked,
@@ -21,6 +22,7 @@ from otelprof._core_policy import (
     RedactionRule,
     Rule,
     Selected,
+    ServiceDecided,
 )
 from otelprof._core_pprof import Pprof
 from otelprof._core_summary import Rejection, SummaryRow
@@ -32,6 +34,7 @@ __all__ = [
     "REJECTION_REASONS",
     "REPAIRS",
     "REVISIONS",
+    "Adjustments",
     "Decided",
     "Limits",
     "LinkCoverage",
@@ -48,6 +51,7 @@ __all__ = [
     "Rejection",
     "Rule",
     "Selected",
+    "ServiceDecided",
     "SummaryRow",
     "TraceDecisions",
     "TraceState",
@@ -216,7 +220,12 @@ class Profiles:
         """The traces that a policy asks for: of linked Samples that a rule with `trace` is the first for."""
 
     def select(
-        self, policy: Policy, decisions: TraceDecisions | None = None, *, annotates: bool = True
+        self,
+        policy: Policy,
+        decisions: TraceDecisions | None = None,
+        *,
+        adjustments: Adjustments | None = None,
+        annotates: bool = True,
     ) -> Selected:
         """Carry out a policy: what goes, what is demoted, which Profiles are refused.
 
@@ -230,6 +239,8 @@ class Profiles:
         Args:
             policy: what is done.
             decisions: what the tracing side has decided; without it every trace is unknown.
+            adjustments: thresholds that are raised and services that are lifted for now. A Profile of a
+                lifted service that was judged by a lifted rule gets the attribute `otelprof.incident`.
             annotates: say on the Samples that stay what is known of their traces: `otelprof.trace.state`
                 (`error`; `slow`, by the rule that asks for the least; otherwise `kept`), and
                 `otelprof.span.name`, which is hostile text.

@@ -1,6 +1,6 @@
 """What policies are made of: a part of the stub of `otelprof._core`, where all of it is at run time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import final
 
 from otelprof._core import Profiles
@@ -82,6 +82,32 @@ class Policy:
     def __new__(cls, rules: Sequence[Rule]) -> Policy: ...
 
 @final
+class Adjustments:
+    """What changes a policy for a while, by `service.name`; `""` is every service without an own entry.
+
+    What is kept at an adjusted threshold is kept at every lower one, by whichever rule that samples: a ratio
+    keeps the ids below the bound of the same probability when that is the lower one.
+
+    Args:
+        thresholds: of rules that sample, the threshold in [0, 2**56) is at least this.
+        spared: the same of rules that ask for `error` or slow traces, and for no other: `thresholds` leaves
+            these alone.
+        lifted: services whose rules that sample, and those that ask for the state of a trace, keep
+            everything. Other rules stand, and so do those that reject.
+
+    Raises:
+        ValueError: a threshold that is not allowed.
+    """
+
+    def __new__(
+        cls,
+        *,
+        thresholds: Mapping[str, int] | None = None,
+        spared: Mapping[str, int] | None = None,
+        lifted: Collection[str] | None = None,
+    ) -> Adjustments: ...
+
+@final
 class Decided:
     """What one rule did to the Samples of a request."""
 
@@ -95,6 +121,19 @@ class Decided:
     def rejected(self) -> int: ...
 
 @final
+class ServiceDecided:
+    """What one rule did to the Samples of one service."""
+
+    @property
+    def service(self) -> str:
+        """`service.name`; `unknown_service` where it is missing."""
+    @property
+    def rule(self) -> int | None:
+        """Its place; None for what none matched."""
+    @property
+    def decided(self) -> Decided: ...
+
+@final
 class Selected:
     """A request after a policy."""
 
@@ -104,6 +143,12 @@ class Selected:
     @property
     def decided(self) -> Sequence[Decided]:
         """What each rule did, in their order; last, what none matched."""
+    @property
+    def services(self) -> Sequence[ServiceDecided]:
+        """The same by service, for rules that did something; empty when there were no adjustments."""
+    @property
+    def lifted(self) -> int:
+        """Samples that stay because their service is lifted."""
     @property
     def payloads_dropped(self) -> int: ...
 

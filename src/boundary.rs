@@ -28,7 +28,10 @@ use crate::revision::Revision;
 
 use self::limits::Limits;
 use self::merge::Merger;
-use self::policy::{Decided, LinkCoverage, Linked, Policy, Redacted, Redaction, RedactionRule, Rule, Selected};
+use self::policy::{
+    Adjustments, Decided, LinkCoverage, Linked, Policy, Redacted, Redaction, RedactionRule, Rule, Selected,
+    ServiceDecided,
+};
 use self::pprof::Pprof;
 use self::profiles::{Profiles, Rejection, SummaryRow};
 use self::traces::{Observed, PendingTraces, TraceDecisions, TraceState};
@@ -65,6 +68,7 @@ fn work<T: Send>(py: Python<'_>, job: impl FnOnce() -> T + Send) -> PyResult<T> 
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_class::<Limits>()?;
+    module.add_class::<Adjustments>()?;
     module.add_class::<Decided>()?;
     module.add_class::<LinkCoverage>()?;
     module.add_class::<Linked>()?;
@@ -80,6 +84,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Rejection>()?;
     module.add_class::<Rule>()?;
     module.add_class::<Selected>()?;
+    module.add_class::<ServiceDecided>()?;
     module.add_class::<SummaryRow>()?;
     module.add_class::<TraceDecisions>()?;
     module.add_class::<TraceState>()?;

@@ -4,7 +4,8 @@
 //! → `revision` (an older one is translated and decoded again) → `profiles` → `collect` → `encode` → bytes; beside it
 //! `summary`, `fold`, `svg` and `speedscope`. `json` stands before `decode` and behind `encode`; other formats come in
 //! through `pprof` and `folded` (over `assemble`), and `pprof` leads out too. What the tracing side decided comes in
-//! through `spans`, stands in `decisions`, and is held against a policy by `traces`. `boundary` alone speaks Python.
+//! through `spans`, stands in `decisions`, and is held against a policy by `traces`; `adjustments` change a policy for a
+//! while. `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;
@@ -36,6 +37,7 @@ pub mod order;
 pub mod split;
 pub mod symbols;
 
+pub mod adjustments;
 pub mod link;
 pub mod pattern;
 pub mod policy;

@@ -122,14 +122,21 @@ impl Rule {
             && self.trace.is_none_or(|asked| asked.matches(state))
     }
 
-    /// What becomes of a Sample that the rule is for.
-    pub fn fate(&self, link: &Link, profile_randomness: u64) -> Fate {
-        match self.action {
-            Action::Keep => Fate::Keep,
-            Action::Drop => Fate::Drop,
-            Action::Demote => Fate::Demote,
-            Action::Reject => Fate::Reject,
-            Action::Sample(Sampling { by, threshold, demotes }) => {
+    /// The sampling of this rule, if it samples.
+    pub fn sampling(&self) -> Option<Sampling> {
+        self.action.sampling()
+    }
+}
+
+impl Action {
+    /// What becomes of a Sample.
+    pub fn fate(self, link: &Link, profile_randomness: u64) -> Fate {
+        match self {
+            Self::Keep => Fate::Keep,
+            Self::Drop => Fate::Drop,
+            Self::Demote => Fate::Demote,
+            Self::Reject => Fate::Reject,
+            Self::Sample(Sampling { by, threshold, demotes }) => {
                 let by_profile = profile_randomness >= threshold;
                 match (by.keeps_trace(link.trace_id, threshold).unwrap_or(by_profile), demotes) {
                     (true, _) => Fate::Keep,
@@ -140,10 +147,10 @@ impl Rule {
         }
     }
 
-    /// The sampling of this rule, if it samples.
-    pub fn sampling(&self) -> Option<Sampling> {
-        match self.action {
-            Action::Sample(sampling) => Some(sampling),
+    /// Which part stays, if a part stays.
+    pub fn sampling(self) -> Option<Sampling> {
+        match self {
+            Self::Sample(sampling) => Some(sampling),
             _ => None,
         }
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::adjustments::{Adjustment, Adjustments};
 use crate::decisions::LinkState;
-use crate::policy::{Fate, Policy, RANDOMNESS_END, Rule, profile_randomness};
+use crate::policy::{Fate, Policy, RANDOMNESS_END, Rule, Sampling, profile_randomness};
 use crate::profile_id::{Derived, derived_id};
 use crate::profiles::{Profile, Profiles, ResourceProfiles};
 use crate::refusal::{Fault, Reason, Rejection, shown};
@@ -20,6 +21,8 @@ use crate::wire::Span;
 const DEMOTED: &str = "otelprof.demoted";
 /// On a Profile from which Samples were taken by probability: the threshold, as `th` is written.
 const THRESHOLD: &str = "otelprof.sampling.threshold";
+/// On a Profile that was judged while its service was lifted.
+const INCIDENT: &str = "otelprof.incident";
 
 /// What one rule did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +37,17 @@ pub struct Decided {
     pub rejected: u64,
 }
 
+/// What one rule did to the Samples of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceDecided {
+    /// `service.name`
+    pub service: String,
+    /// Its place; `None` for what none matched.
+    pub rule: Option<usize>,
+    /// What it did.
+    pub decided: Decided,
+}
+
 impl Decided {
     fn count(&mut self, fate: Fate) {
         match fate {
@@ -42,6 +56,13 @@ impl Decided {
             Fate::Demote => self.demoted += 1,
             Fate::Reject => self.rejected += 1,
         }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.kept += other.kept;
+        self.dropped += other.dropped;
+        self.demoted += other.demoted;
+        self.rejected += other.rejected;
     }
 }
 
@@ -52,6 +73,10 @@ pub struct Selected {
     pub profiles: Arc<Profiles>,
     /// What each rule did, in their order; last, what none matched.
     pub decided: Vec<Decided>,
+    /// The same by service, when there are adjustments: rules that did something, services in their order.
+    pub services: Vec<ServiceDecided>,
+    /// Samples that stay because their service is lifted.
+    pub lifted: u64,
     /// `original_payload`s that went, since their Profile changed.
     pub payloads_dropped: u64,
 }
@@ -61,7 +86,13 @@ impl Profiles {
     ///
     /// `states` is what is known of the traces of the dictionary's Links, or nothing of any when it is empty; it is
     /// said on the Samples that stay, when `annotates`.
-    pub fn select(self: &Arc<Self>, policy: &Policy, states: &[Option<LinkState>], annotates: bool) -> Selected {
+    pub fn select(
+        self: &Arc<Self>,
+        policy: &Policy,
+        states: &[Option<LinkState>],
+        adjustments: Option<&Adjustments>,
+        annotates: bool,
+    ) -> Selected {
         let mut selector = Selector {
             source: self,
             policy,
@@ -69,9 +100,11 @@ impl Profiles {
             annotator: Annotator::new(self, policy, if annotates { states } else { &[] }),
             decisions: Vec::with_capacity(self.samples.len()),
             decided: vec![Decided::default(); policy.rules.len() + 1],
+            services: Services::default(),
+            lifted: 0,
             payloads_dropped: 0,
         };
-        let plans: Vec<Plan> = self.iter().map(|(group, _, profile)| selector.judge(group, profile)).collect();
+        let plans: Vec<Plan> = self.resources.iter().flat_map(|group| selector.judge_all(group, adjustments)).collect();
         let profiles = if plans.iter().all(|plan| matches!(plan, Plan::Keep)) {
             Arc::clone(self)
         } else {
@@ -82,16 +115,16 @@ impl Profiles {
                     Rejection::count(&mut rewrite.rejections, Reason::Policy, profile.rows.len(), describe);
                     vec![]
                 }
-                Some(Plan::Change { decisions, thresholds }) => {
-                    let decisions = &selector.decisions[decisions];
-                    let kept = selector.kept(rewrite, profile, decisions, &thresholds);
-                    let demoted = selector.demoted(rewrite, profile, decisions);
+                Some(Plan::Change(change)) => {
+                    let kept = selector.kept(rewrite, profile, &change);
+                    let demoted = selector.demoted(rewrite, profile, &change);
                     kept.into_iter().chain(demoted).collect()
                 }
                 Some(Plan::Keep) | None => vec![rewrite.keep(profile)],
             }))
         };
-        Selected { profiles, decided: selector.decided, payloads_dropped: selector.payloads_dropped }
+        let Selector { decided, services, lifted, payloads_dropped, .. } = selector;
+        Selected { profiles, decided, services: services.rows, lifted, payloads_dropped }
     }
 }
 
@@ -103,36 +136,83 @@ struct Selector<'a> {
     /// Of every Sample, in the order of the Profiles.
     decisions: Vec<Decision>,
     decided: Vec<Decided>,
+    services: Services,
+    lifted: u64,
     payloads_dropped: u64,
 }
 
-/// What becomes of a Sample, and by which rule; the number past the last one when none matched.
+/// What became of a Sample, and by which rule; the number past the last one when none matched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Decision {
     fate: Fate,
     rule: u32,
+    /// Whether it stays because the service is lifted.
+    is_lifted: bool,
+}
+
+/// What rules did, by service.
+#[derive(Default)]
+struct Services {
+    rows: Vec<ServiceDecided>,
+    /// Where the row of a service and a rule is.
+    places: HashMap<(String, Option<usize>), usize>,
+}
+
+impl Services {
+    fn add(&mut self, service: &str, rule: Option<usize>, decided: Decided) {
+        let place = *self.places.entry((service.to_owned(), rule)).or_insert(self.rows.len());
+        match self.rows.get_mut(place) {
+            Some(row) => row.decided.add(decided),
+            None => self.rows.push(ServiceDecided { service: service.to_owned(), rule, decided }),
+        }
+    }
 }
 
 /// What is to be done with a Profile.
 enum Plan {
     Keep,
-    Refuse {
-        rule: u32,
-    },
-    Change {
-        /// Of its Samples.
-        decisions: Range<usize>,
-        /// By which they were judged.
-        thresholds: Vec<u64>,
-    },
+    Refuse { rule: u32 },
+    Change(Change),
+}
+
+/// What makes a Profile another one.
+struct Change {
+    /// Where the decisions about its Samples are.
+    decisions: Range<usize>,
+    /// Under which they were judged.
+    adjustment: Adjustment,
+    /// By which they were judged, without that of "always".
+    thresholds: Vec<u64>,
+    /// Whether it is to say that its service is lifted.
+    marks_incident: bool,
 }
 
 impl Selector<'_> {
-    fn judge(&mut self, group: &ResourceProfiles, profile: &Profile) -> Plan {
+    /// Judge all Profiles of a Resource.
+    fn judge_all(&mut self, group: &ResourceProfiles, adjustments: Option<&Adjustments>) -> Vec<Plan> {
+        let profiles = group.scopes.iter().flat_map(|scope| &scope.profiles);
+        let Some(adjustments) = adjustments else {
+            return profiles.map(|profile| self.judge(group, Adjustment::default(), profile)).collect();
+        };
+        let service = self.source.service(group);
+        let others = std::mem::replace(&mut self.decided, vec![Decided::default(); self.policy.rules.len() + 1]);
+        let adjustment = adjustments.of(service);
+        let plans = profiles.map(|profile| self.judge(group, adjustment, profile)).collect();
+        let service = String::from_utf8_lossy(service);
+        let own = std::mem::replace(&mut self.decided, others);
+        for (place, decided) in own.into_iter().enumerate().filter(|(_, decided)| *decided != Decided::default()) {
+            self.decided[place].add(decided);
+            let rule = (place < self.policy.rules.len()).then_some(place);
+            self.services.add(&service, rule, decided);
+        }
+        plans
+    }
+
+    fn judge(&mut self, group: &ResourceProfiles, adjustment: Adjustment, profile: &Profile) -> Plan {
         let rules: Vec<(u32, &Rule)> =
             (0..).zip(&self.policy.rules).filter(|(_, rule)| rule.matches(self.source, group, profile)).collect();
         let start = self.decisions.len();
-        self.decide(&rules, profile);
+        self.decide(&rules, adjustment, profile);
         let decisions = &self.decisions[start..];
         if let Some(&Decision { rule, .. }) = decisions.iter().find(|decision| decision.fate == Fate::Reject) {
             self.decided[rule as usize].rejected += profile.rows.len() as u64;
@@ -141,24 +221,36 @@ impl Selector<'_> {
         for decision in decisions {
             self.decided[decision.rule as usize].count(decision.fate);
         }
-        let thresholds = self.thresholds(decisions);
+        let marks_incident = adjustment.is_lifted && {
+            self.lifted += decisions.iter().filter(|decision| decision.is_lifted).count() as u64;
+            let lifts = |(place, rule): &(u32, &Rule)| {
+                adjustment.lifts(rule) && decisions.iter().any(|decision| decision.rule == *place)
+            };
+            rules.iter().any(lifts) && self.text(profile, INCIDENT) != Some(b"true")
+        };
+        let thresholds = self.thresholds(decisions, adjustment);
         let is_annotated = self.annotator.knows_any(&self.source.samples.link[profile.rows.clone()]);
-        if thresholds.is_empty() && !is_annotated && decisions.iter().all(|decision| decision.fate == Fate::Keep) {
+        let is_whole = decisions.iter().all(|decision| decision.fate == Fate::Keep);
+        if is_whole && thresholds.is_empty() && !is_annotated && !marks_incident {
             return Plan::Keep;
         }
         self.payloads_dropped += u64::from(profile.original_payload.len > 0);
-        Plan::Change { decisions: start..self.decisions.len(), thresholds }
+        Plan::Change(Change { decisions: start..self.decisions.len(), adjustment, thresholds, marks_incident })
     }
 
     /// Append what becomes of each Sample of a Profile. It depends on its Link alone, and many in a row have none.
-    fn decide(&mut self, rules: &[(u32, &Rule)], profile: &Profile) {
+    fn decide(&mut self, rules: &[(u32, &Rule)], adjustment: Adjustment, profile: &Profile) {
         let randomness = profile_randomness(profile.profile_id);
         let by_link = |index: u32| {
             let link = &self.source.dictionary.links[index as usize];
             let state = self.states.get(index as usize).and_then(|state| Some(state.as_ref()?.trace));
             match rules.iter().find(|(_, rule)| rule.matches_sample(link, state)) {
-                Some(&(rule, found)) => Decision { fate: found.fate(link, randomness), rule },
-                None => Decision { fate: Fate::Keep, rule: self.policy.rules.len() as u32 },
+                Some(&(rule, found)) => {
+                    let fate = adjustment.action(found).fate(link, randomness);
+                    let would_go = || adjustment.raised(found).fate(link, randomness) != Fate::Keep;
+                    Decision { fate, rule, is_lifted: adjustment.lifts(found) && would_go() }
+                }
+                None => Decision { fate: Fate::Keep, rule: self.policy.rules.len() as u32, is_lifted: false },
             }
         };
         let mut last = None;
@@ -173,8 +265,8 @@ impl Selector<'_> {
     }
 
     /// The thresholds, above that of "always", by which the Samples of a Profile were judged.
-    fn thresholds(&self, decisions: &[Decision]) -> Vec<u64> {
-        let judged = |decision: &Decision| self.policy.rules.get(decision.rule as usize).and_then(Rule::sampling);
+    fn thresholds(&self, decisions: &[Decision], adjustment: Adjustment) -> Vec<u64> {
+        let judged = |decision: &Decision| self.sampling(*decision, adjustment);
         // Those of one rule in a row are told once, so that next to nothing is to be sorted.
         let rules = decisions.chunk_by(|a, b| a.rule == b.rule).filter_map(|chunk| judged(chunk.first()?));
         let thresholds: BTreeSet<u64> = rules.map(|s| s.threshold).filter(|&threshold| threshold > 0).collect();
@@ -182,13 +274,8 @@ impl Selector<'_> {
     }
 
     /// The Profile with the Samples that stay, scaled up where others went; `None` when there are none.
-    fn kept(
-        &self,
-        rewrite: &mut Rewrite<'_>,
-        profile: &Profile,
-        decisions: &[Decision],
-        thresholds: &[u64],
-    ) -> Option<Profile> {
+    fn kept(&self, rewrite: &mut Rewrite<'_>, profile: &Profile, change: &Change) -> Option<Profile> {
+        let decisions = &self.decisions[change.decisions.clone()];
         let samples = &self.source.samples;
         let kept: Vec<usize> = of_fate(profile, decisions, Fate::Keep).collect();
         if kept.is_empty() && !profile.rows.is_empty() {
@@ -197,7 +284,7 @@ impl Selector<'_> {
         let before = self.threshold_before(profile);
         let start = rewrite.samples.len();
         rewrite.samples.gather_without_values(samples, &kept);
-        let scale = |row: usize| self.scale(decisions[row - profile.rows.start]);
+        let scale = |row: usize| self.scale(decisions[row - profile.rows.start], change.adjustment);
         if kept.iter().any(|&row| scale(row) > before) {
             let mut rounding = Rounding::seeded(profile.profile_id);
             let values = &mut rewrite.samples.values;
@@ -214,9 +301,12 @@ impl Selector<'_> {
         }
         self.annotator.annotate(rewrite, start);
         let mut attributes = profile.attributes.clone();
-        if !thresholds.is_empty() {
+        if change.marks_incident {
+            attributes = rewrite.marked(&attributes, INCIDENT, "true");
+        }
+        if !change.thresholds.is_empty() {
             // Nothing below an earlier hop's threshold came here.
-            let mut effective: Vec<u64> = thresholds.iter().map(|&threshold| threshold.max(before)).collect();
+            let mut effective: Vec<u64> = change.thresholds.iter().map(|&threshold| threshold.max(before)).collect();
             effective.dedup();
             let text = effective.into_iter().map(threshold_text).collect::<Vec<_>>().join(",");
             attributes = rewrite.marked(&attributes, THRESHOLD, &text);
@@ -225,27 +315,38 @@ impl Selector<'_> {
     }
 
     /// The threshold by whose adjusted count a kept Sample is scaled; no more than `before` leaves it as it is.
-    fn scale(&self, decision: Decision) -> u64 {
-        let sampling = self.policy.rules.get(decision.rule as usize).and_then(Rule::sampling);
+    fn scale(&self, decision: Decision, adjustment: Adjustment) -> u64 {
+        let sampling = self.sampling(decision, adjustment);
         sampling.filter(|sampling| !sampling.demotes).map_or(0, |sampling| sampling.threshold)
+    }
+
+    /// By what a Sample was judged, if its rule samples.
+    fn sampling(&self, decision: Decision, adjustment: Adjustment) -> Option<Sampling> {
+        let rule = self.policy.rules.get(decision.rule as usize)?;
+        adjustment.action(rule).sampling()
     }
 
     /// The threshold by which an earlier hop judged a Profile's Samples; 0 when none did, or not one alone.
     fn threshold_before(&self, profile: &Profile) -> u64 {
+        self.text(profile, THRESHOLD).and_then(threshold_of).unwrap_or(0)
+    }
+
+    /// The text of an attribute of a Profile.
+    fn text(&self, profile: &Profile, key: &str) -> Option<&[u8]> {
         let source = self.source;
-        let attribute = |&index: &u32| &source.dictionary.attributes[index as usize];
-        let mut own = profile.attributes.iter().map(attribute);
-        let recorded = own.find(|attribute| source.string(attribute.key) == THRESHOLD.as_bytes());
-        match recorded.map(|attribute| &attribute.value) {
-            Some(AnyValue::String(span)) => threshold_of(span.of(&source.body)).unwrap_or(0),
-            Some(AnyValue::StringIndex(index)) => threshold_of(source.string(*index)).unwrap_or(0),
-            _ => 0,
+        let mut own = profile.attributes.iter().map(|&index| &source.dictionary.attributes[index as usize]);
+        let found = own.find(|attribute| source.string(attribute.key) == key.as_bytes())?;
+        match &found.value {
+            AnyValue::String(span) => Some(span.of(&source.body)),
+            AnyValue::StringIndex(index) => Some(source.string(*index)),
+            _ => None,
         }
     }
 
     /// The sibling Profile with the demoted Samples, those of one {stack, attributes} as one; `None` when there are
     /// none.
-    fn demoted(&self, rewrite: &mut Rewrite<'_>, profile: &Profile, decisions: &[Decision]) -> Option<Profile> {
+    fn demoted(&self, rewrite: &mut Rewrite<'_>, profile: &Profile, change: &Change) -> Option<Profile> {
+        let decisions = &self.decisions[change.decisions.clone()];
         let samples = &self.source.samples;
         let demoted: Vec<usize> = of_fate(profile, decisions, Fate::Demote).collect();
         if demoted.is_empty() {

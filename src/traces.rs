@@ -34,6 +34,11 @@ impl TraceMatch {
             self.kept || self.error && trace.is_error || is_slow(trace, self.slower_than_nanos)
         })
     }
+
+    /// Whether it holds only for traces that have an error, or are slow.
+    pub fn is_for_error_or_slow(self) -> bool {
+        (self.error || self.slower_than_nanos.is_some()) && !self.kept && !self.unknown
+    }
 }
 
 fn is_slow(trace: TraceState, slower_than_nanos: Option<u64>) -> bool {

@@ -1,10 +1,13 @@
 //! What policies are made of, as Python sees it.
 
+use hashbrown::HashMap;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyMapping;
 
 use super::traces::TraceDecisions;
 use super::{Profiles, work};
+use crate::adjustments;
 use crate::link;
 use crate::pattern::Pattern;
 use crate::policy;
@@ -55,11 +58,6 @@ impl Rule {
         otherwise: &str,
     ) -> PyResult<Self> {
         let unknown = |what: &str, word: &str| PyValueError::new_err(format!("{what} is {word:?}"));
-        let number = |name: &str, number: i128, bits: u32| {
-            let fitting = u64::try_from(number).ok().filter(|&number| u128::from(number) < 1 << bits);
-            let message = || PyValueError::new_err(format!("{name} is {number}; 0 to less than 2^{bits} is allowed"));
-            fitting.ok_or_else(message)
-        };
         let threshold = number("threshold", threshold, policy::RANDOMNESS_BITS)?;
         let bound = number("bound", bound, u64::BITS)?;
         let by = match by {
@@ -90,6 +88,12 @@ impl Rule {
     }
 }
 
+/// A number of so many bits.
+fn number(name: &str, number: i128, bits: u32) -> PyResult<u64> {
+    let fitting = u64::try_from(number).ok().filter(|&number| u128::from(number) < 1 << bits);
+    fitting.ok_or_else(|| PyValueError::new_err(format!("{name} is {number}; 0 to less than 2^{bits} is allowed")))
+}
+
 fn trace_match(words: &[String], slower_than_nanos: Option<u64>) -> PyResult<TraceMatch> {
     let mut asked = TraceMatch { slower_than_nanos, ..TraceMatch::default() };
     for word in words {
@@ -115,6 +119,38 @@ impl Policy {
     }
 }
 
+/// What changes a policy for a while, by service.
+#[pyclass(frozen, module = "otelprof._core")]
+pub(super) struct Adjustments(pub(super) adjustments::Adjustments);
+
+#[pymethods]
+impl Adjustments {
+    #[new]
+    #[pyo3(signature = (*, thresholds = None, spared = None, lifted = None))]
+    fn new(
+        thresholds: Option<&Bound<'_, PyMapping>>,
+        spared: Option<&Bound<'_, PyMapping>>,
+        lifted: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let services =
+            lifted.map(|lifted| lifted.try_iter()?.map(|name| name?.extract().map(String::into_bytes)).collect());
+        Ok(Self(adjustments::Adjustments {
+            thresholds: by_service("thresholds", thresholds)?,
+            spared: by_service("spared", spared)?,
+            lifted: services.transpose()?.unwrap_or_default(),
+        }))
+    }
+}
+
+fn by_service(name: &str, given: Option<&Bound<'_, PyMapping>>) -> PyResult<HashMap<Vec<u8>, u64>> {
+    let pairs: Vec<(String, i128)> = given.map(|given| given.items()?.extract()).transpose()?.unwrap_or_default();
+    let checked = pairs.into_iter().map(|(service, threshold)| {
+        let message = format!("{name}[{service:?}]");
+        Ok((service.into_bytes(), number(&message, threshold, policy::RANDOMNESS_BITS)?))
+    });
+    checked.collect()
+}
+
 /// What one rule did to the Samples of a request.
 #[pyclass(frozen, get_all, module = "otelprof._core")]
 pub(super) struct Decided {
@@ -124,11 +160,28 @@ pub(super) struct Decided {
     pub(super) rejected: u64,
 }
 
+impl From<select::Decided> for Decided {
+    fn from(decided: select::Decided) -> Self {
+        let select::Decided { kept, dropped, demoted, rejected } = decided;
+        Self { kept, dropped, demoted, rejected }
+    }
+}
+
+/// What one rule did to the Samples of one service.
+#[pyclass(frozen, get_all, module = "otelprof._core")]
+pub(super) struct ServiceDecided {
+    pub(super) service: String,
+    pub(super) rule: Option<usize>,
+    pub(super) decided: Py<Decided>,
+}
+
 /// A request after a policy.
 #[pyclass(frozen, get_all, module = "otelprof._core")]
 pub(super) struct Selected {
     pub(super) profiles: Py<Profiles>,
     pub(super) decided: Vec<Py<Decided>>,
+    pub(super) services: Vec<Py<ServiceDecided>>,
+    pub(super) lifted: u64,
     pub(super) payloads_dropped: u64,
 }
 
@@ -203,25 +256,29 @@ impl Profiles {
         })
     }
 
-    #[pyo3(signature = (policy, decisions = None, *, annotates = true))]
+    #[pyo3(signature = (policy, decisions = None, *, adjustments = None, annotates = true))]
     fn select(
         &self,
         py: Python<'_>,
         policy: &Policy,
         decisions: Option<&TraceDecisions>,
+        adjustments: Option<&Adjustments>,
         annotates: bool,
     ) -> PyResult<Selected> {
         let selected = work(py, || {
             let states = decisions.map_or_else(Vec::new, |decisions| self.inner.link_states(&decisions.known()));
-            self.inner.select(&policy.0, &states, annotates)
+            self.inner.select(&policy.0, &states, adjustments.map(|adjustments| &adjustments.0), annotates)
         })?;
-        let decided = selected.decided.into_iter().map(|decided| {
-            let select::Decided { kept, dropped, demoted, rejected } = decided;
-            Py::new(py, Decided { kept, dropped, demoted, rejected })
+        let decided = selected.decided.into_iter().map(|decided| Py::new(py, Decided::from(decided)));
+        let services = selected.services.into_iter().map(|row| {
+            let select::ServiceDecided { service, rule, decided } = row;
+            Py::new(py, ServiceDecided { service, rule, decided: Py::new(py, Decided::from(decided))? })
         });
         Ok(Selected {
             decided: decided.collect::<PyResult<_>>()?,
+            services: services.collect::<PyResult<_>>()?,
             profiles: Py::new(py, Self::new(selected.profiles))?,
+            lifted: selected.lifted,
             payloads_dropped: selected.payloads_dropped,
         })
     }

@@ -9,7 +9,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from otelprof._core import Limits, Profiles
+from otelprof._core import Adjustments, Limits, Profiles
 from tests.reference.blake3 import blake3
 from tests.reference.build import Build
 from tests.reference.compare import on_the_wire
@@ -44,10 +44,10 @@ def draws(seed: str, *, dated: bool) -> bytes:
     return build.body
 
 
-def assert_unbiased(body: bytes, rule: PlainRule) -> None:
+def assert_unbiased(body: bytes, rule: PlainRule, adjustments: Adjustments | None = None) -> None:
     """The mean total of a draw is within three standard errors of the truth, for each service and type."""
     before = Profiles.decode(body)
-    after = before.select(policy([rule])).profiles
+    after = before.select(policy([rule]), adjustments=adjustments).profiles
     truth: Counter[Key] = Counter()
     for part in parts(on_the_wire(before)):
         truth[part.head.resource, part.head.sample_type] += sum(map(sum, map(explicit, part.samples)))
@@ -84,6 +84,15 @@ def test_by_profile() -> None:
     rule = PlainRule("sample", by="profile", threshold=round(0.7 * RANGE))
 
     assert_unbiased(draws("profile", dated=False), rule)
+
+
+@pytest.mark.parametrize("by", ["trace", "java_ratio"])
+def test_adjusted(by: str) -> None:
+    """A threshold that is raised leaves totals true, whichever way decides."""
+    rule = PlainRule("sample", by=by, threshold=RANGE // 10, bound=bound_of(by, 0.9))
+    adjustments = Adjustments(thresholds={"": round(0.6 * RANGE), "cart": round(0.8 * RANGE)})
+
+    assert_unbiased(draws(f"adjusted {by}", dated=False), rule, adjustments)
 
 
 @pytest.mark.parametrize("ids", ["random", "counted", "alike in both halves"])

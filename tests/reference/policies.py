@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from hypothesis import strategies as st
 
+from tests.reference.adjustments import PlainAdjustments
 from tests.reference.build import Build, Plain
 from tests.reference.policy import ACTIONS, BY, RANGE, PlainRule
 
@@ -62,6 +63,14 @@ def plain_rules(
 
 RULES: Final = st.lists(plain_rules(), max_size=4)
 DEMOTING: Final = st.lists(plain_rules(("keep", "demote", "sample"), ("demote",)), max_size=4)
+
+_BY_SERVICE: Final = st.dictionaries(st.sampled_from(["", *SERVICES]), THRESHOLDS, max_size=3)
+ADJUSTMENTS: Final = st.builds(
+    PlainAdjustments,
+    thresholds=_BY_SERVICE,
+    spared=_BY_SERVICE,
+    lifted=st.frozensets(st.sampled_from(["", *SERVICES]), max_size=1),
+)
 
 LOW_BITS: Final = st.one_of(
     st.sampled_from([0, 1, RANGE // 2 - 1, RANGE // 2, RANGE - 1, 2**63, 2**64 - 1]),

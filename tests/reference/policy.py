@@ -16,7 +16,7 @@ from tests.reference.tables import Tables, at, profiles_of
 from tests.reference.traces import PlainDecisions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
         ExportProfilesServiceRequest,
@@ -57,6 +57,11 @@ class PlainRule:
     def asks(self) -> bool:
         """Whether it asks for the state of a trace."""
         return self.trace is not None or self.slower_than_nanos is not None
+
+    @property
+    def is_spared(self) -> bool:
+        """Whether it asks for traces that have an error or are slow, and for no other."""
+        return self.asks and set(self.trace or ()) <= {"error"}
 
     def matches_trace(self, trace: PlainTrace | None) -> bool:
         """Whether what it asks for holds for a trace; None is one that is not known."""
@@ -156,15 +161,31 @@ def resource_texts(reader: Reader, resource: Resource) -> set[tuple[str, str]]:
 
 
 def fates(
-    request: ExportProfilesServiceRequest, rules: Sequence[PlainRule], decisions: PlainDecisions = NOTHING
+    request: ExportProfilesServiceRequest,
+    rules: Sequence[PlainRule],
+    decisions: PlainDecisions = NOTHING,
+    in_force: Callable[[str], Sequence[PlainRule]] | None = None,
 ) -> list[list[Fate]]:
-    """For each Profile of a request, what becomes of each of its Samples, by what is known of traces."""
+    """For each Profile of a request, what becomes of each of its Samples.
+
+    Args:
+        request: in normal form.
+        rules: whom they are for, and what they do.
+        decisions: what is known of traces.
+        in_force: what the rules do instead to Samples of a service.
+    """
     tables = Tables(request.dictionary)
     reader = Reader(tables)
-    return [
-        profile_fates(tables, texts_of(reader, resource_profiles, profile), profile, rules, decisions)
-        for resource_profiles, _, profile in profiles_of(request)
-    ]
+    found = []
+    for resource_profiles, _, profile in profiles_of(request):
+        texts = texts_of(reader, resource_profiles, profile)
+        places = [
+            (place_of(rules, texts, link, decisions), link)
+            for link in (at(tables.links, sample.link_index) for sample in profile.samples)
+        ]
+        done = in_force(service_name(reader, resource_profiles.resource)) if in_force else rules
+        found.append(profile_fates(profile, places, done))
+    return found
 
 
 Texts = tuple[set[tuple[str, str]], str]
@@ -176,23 +197,22 @@ def texts_of(reader: Reader, resource_profiles: ResourceProfiles, profile: Profi
     return resource_texts(reader, resource_profiles.resource), sample_type
 
 
+def place_of(rules: Sequence[PlainRule], texts: Texts, link: Link, decisions: PlainDecisions) -> int | None:
+    """Which rule is for a Sample with a Link; None when none is."""
+    matching = (
+        place
+        for place, rule in enumerate(rules)
+        if rule.matches(*texts, linked=is_linked(link))
+        and (not rule.asks or rule.matches_trace(decisions.of(link)))
+    )
+    return next(matching, None)
+
+
 def profile_fates(
-    tables: Tables, texts: Texts, profile: Profile, rules: Sequence[PlainRule], decisions: PlainDecisions
+    profile: Profile, places: Sequence[tuple[int | None, Link]], rules: Sequence[PlainRule]
 ) -> list[Fate]:
     """What becomes of each Sample of a Profile; one that is rejected takes all others with it."""
-    found = []
-    for sample in profile.samples:
-        link = at(tables.links, sample.link_index)
-        place = next(
-            (
-                place
-                for place, rule in enumerate(rules)
-                if rule.matches(*texts, linked=is_linked(link))
-                and (not rule.asks or rule.matches_trace(decisions.of(link)))
-            ),
-            None,
-        )
-        found.append(fate_by(rules, place, link, profile.profile_id))
+    found = [fate_by(rules, place, link, profile.profile_id) for place, link in places]
     rejecting = next((fate for fate in found if fate.outcome == "rejected"), None)
     return [rejecting] * len(found) if rejecting else found
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tests.reference.adjustments import PlainAdjustments
 from tests.reference.compare import assert_conformance, on_the_wire, rejected
-from tests.reference.meaning import SampleMeaning, bag
+from tests.reference.meaning import Reader, SampleMeaning, bag
 from tests.reference.pieces import NO_PAYLOAD, Part, parts
 from tests.reference.policy import NOTHING, RANGE, Fate, PlainRule, fates, policy, th
-from tests.reference.tables import profiles_of
+from tests.reference.summary import service_name
+from tests.reference.tables import Tables, profiles_of
 from tests.reference.validate import INT64, PROFILE_ID_BYTES
 
 if TYPE_CHECKING:
@@ -26,10 +29,13 @@ if TYPE_CHECKING:
 
 DEMOTED: Final = "otelprof.demoted"
 THRESHOLD: Final = "otelprof.sampling.threshold"
+INCIDENT: Final = "otelprof.incident"
 LIMITS: Final = (INT64[0], INT64[0] + 1, INT64[-1])
 """Where a scaled value may end that 64 bits cannot hold."""
 
 Totals = Counter[tuple["Hashable", ...]]
+Marks = dict[str, str]
+"""Attributes of a Profile by key."""
 
 
 def assert_selected(
@@ -37,6 +43,7 @@ def assert_selected(
     rules: Sequence[PlainRule],
     traces: TraceDecisions | None = None,
     decisions: PlainDecisions = NOTHING,
+    adjustments: PlainAdjustments | None = None,
 ) -> Selected:
     """The core makes of a request what its rules say, well formed, and counts what it does.
 
@@ -45,10 +52,13 @@ def assert_selected(
         rules: what is done.
         traces: what the core knows of traces.
         decisions: the same, as the twin knows it.
+        adjustments: what changes the rules.
     """
-    selected = before.select(policy(rules), traces, annotates=False)
+    given = adjustments.core() if adjustments else None
+    selected = before.select(policy(rules), traces, adjustments=given, annotates=False)
     request = on_the_wire(before)
-    wanted = fates(request, rules, decisions)
+    adjusted = adjustments or PlainAdjustments()
+    wanted = fates(request, rules, decisions, partial(adjusted.in_force, rules))
     after = on_the_wire(selected.profiles)
 
     assert_conformance(after)
@@ -56,15 +66,55 @@ def assert_selected(
     assert_read_again(selected.profiles)
     rest = parts(after)
     payloads_dropped = 0
-    for part, decided in zip(parts(request), wanted, strict=True):
+    for part, service, decided in zip(parts(request), services(request), wanted, strict=True):
         is_rejected = any(fate.outcome == "rejected" for fate in decided)
         if not is_rejected:
-            rest = assert_part(part, decided, rules, rest)
-            payloads_dropped += part.payload[1] != b"" and is_changed(decided, rules)
+            marks = marks_of(decided, rules, adjusted, service)
+            rest = assert_part(part, decided, marks, rest)
+            payloads_dropped += part.payload[1] != b"" and is_changed(decided, marks)
     assert [] == rest
     assert payloads_dropped == selected.payloads_dropped
     assert_counts(before, selected, wanted, len(rules))
+    if adjustments:
+        stay = fates(request, rules, decisions, partial(adjustments.without_lift, rules))
+        assert_services(selected, services(request), wanted)
+        assert lifted_count(wanted, stay) == selected.lifted
+    else:
+        assert ([], 0) == (list(selected.services), selected.lifted)
     return selected
+
+
+def services(request: ExportProfilesServiceRequest) -> list[str]:
+    """The service of each Profile of a request."""
+    reader = Reader(Tables(request.dictionary))
+    return [service_name(reader, group.resource) for group, *_ in profiles_of(request)]
+
+
+def assert_services(selected: Selected, names: Sequence[str], wanted: Sequence[Sequence[Fate]]) -> None:
+    """What each rule did is counted by service too."""
+    counts = Counter(
+        (name, fate.rule, fate.outcome)
+        for name, decided in zip(names, wanted, strict=True)
+        for fate in decided
+    )
+    told = {
+        (row.service, row.rule, outcome): getattr(row.decided, outcome)
+        for row in selected.services
+        for outcome in ("kept", "dropped", "demoted", "rejected")
+    }
+
+    assert {(row.service, row.rule) for row in selected.services} == {key[:2] for key in counts}
+    assert len(selected.services) * 4 == len(told)
+    assert dict(counts) == {key: count for key, count in told.items() if count}
+
+
+def lifted_count(wanted: Sequence[Sequence[Fate]], stay: Sequence[Sequence[Fate]]) -> int:
+    """Samples that stay, and would not if nothing was lifted."""
+    return sum(
+        fate.outcome == "kept" != other.outcome
+        for decided, others in zip(wanted, stay, strict=True)
+        for fate, other in zip(decided, others, strict=True)
+    )
 
 
 def assert_combined(request: ExportProfilesServiceRequest) -> None:
@@ -122,43 +172,56 @@ def refused_by_policy(profiles: Profiles) -> tuple[int, int]:
     return sum(row.profile_count for row in found), sum(row.sample_count for row in found)
 
 
-def assert_part(
-    part: Part, decided: Sequence[Fate], rules: Sequence[PlainRule], rest: list[Part]
-) -> list[Part]:
+def assert_part(part: Part, decided: Sequence[Fate], marks: Marks, rest: list[Part]) -> list[Part]:
     """What comes next is what is left of a Profile, then what was demoted of it; the rest is for others."""
     rest = list(rest)
     pairs = list(zip(part.samples, decided, strict=True))
     kept = [(sample, fate) for sample, fate in pairs if fate.outcome == "kept"]
     demoted = [sample for sample, fate in pairs if fate.outcome == "demoted"]
     if kept or not pairs:
-        assert_original(part, kept, thresholds(decided, rules), rest.pop(0))
+        assert_original(part, kept, marks, rest.pop(0))
     if demoted:
         assert_sibling(part, demoted, rest.pop(0))
     return rest
 
 
-def thresholds(decided: Iterable[Fate], rules: Sequence[PlainRule]) -> set[str]:
-    """The thresholds that a Profile's Samples were held against; one of zero holds nothing."""
-    used = {rules[fate.rule] for fate in decided if fate.rule is not None}
-    return {th(rule.threshold) for rule in used if rule.action == "sample" and rule.threshold}
+def marks_of(
+    decided: Iterable[Fate], rules: Sequence[PlainRule], adjustments: PlainAdjustments, service: str
+) -> Marks:
+    """The attributes that a Profile gets.
+
+    These are the thresholds that its Samples were held against, but zero, and whether its service is lifted.
+    """
+    places = {fate.rule for fate in decided if fate.rule is not None}
+    in_force = adjustments.in_force(rules, service)
+    used = {
+        th(rule.threshold)
+        for rule in (in_force[place] for place in places)
+        if rule.action == "sample" and rule.threshold
+    }
+    marks = {THRESHOLD: ",".join(sorted(used))} if used else {}
+    if any(adjustments.lifts(rules[place], service) for place in places):
+        marks[INCIDENT] = "true"
+    return marks
 
 
-def is_changed(decided: Sequence[Fate], rules: Sequence[PlainRule]) -> bool:
+def is_changed(decided: Sequence[Fate], marks: Marks) -> bool:
     """Whether anything about a Profile changes."""
-    return any(fate.outcome != "kept" for fate in decided) or bool(thresholds(decided, rules))
+    return any(fate.outcome != "kept" for fate in decided) or bool(marks)
 
 
 def assert_original(
-    part: Part, kept: Sequence[tuple[SampleMeaning, Fate]], used: set[str], actual: Part
+    part: Part, kept: Sequence[tuple[SampleMeaning, Fate]], marks: Marks, actual: Part
 ) -> None:
     """A Profile keeps everything but the Samples that went, and what their values stand for."""
-    changed = bool(used) or len(kept) < len(part.samples)
+    changed = bool(marks) or len(kept) < len(part.samples)
 
-    assert without(part, THRESHOLD) == without(actual, THRESHOLD)
-    if used:
-        assert [(THRESHOLD, ("string_value", ",".join(sorted(used))), "")] == named(actual, THRESHOLD)
-    else:
-        assert named(part, THRESHOLD) == named(actual, THRESHOLD)
+    assert without(part, THRESHOLD, INCIDENT) == without(actual, THRESHOLD, INCIDENT)
+    for key in (THRESHOLD, INCIDENT):
+        if key in marks:
+            assert [(key, ("string_value", marks[key]), "")] == named(actual, key)
+        else:
+            assert named(part, key) == named(actual, key)
     assert part.profile_id == actual.profile_id
     assert (NO_PAYLOAD if changed and part.payload[1] else part.payload) == actual.payload
     assert len(kept) == len(actual.samples)
@@ -207,9 +270,9 @@ class Head(NamedTuple):
     attributes: Bag
 
 
-def without(part: Part, key: str) -> Head:
-    """What a Profile says, one attribute left out."""
-    kept = [item for item, count in part.head.attributes for _ in range(count) if key_of(item) != key]
+def without(part: Part, *keys: str) -> Head:
+    """What a Profile says, some attributes left out."""
+    kept = [item for item, count in part.head.attributes for _ in range(count) if key_of(item) not in keys]
     return Head(part.head._replace(attributes=bag([])), bag(kept))
 
 

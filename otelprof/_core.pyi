@@ -357,6 +357,8 @@ class Profiles:
     @property
     def summary(self) -> Sequence[SummaryRow]:
         """One row for each (service, sample type, unit), in order of first appearance."""
+    def service_versions(self) -> list[tuple[str, str]]:
+        """`service.name` and `service.version` of the Resources with both and a Profile: each pair once."""
     @property
     def rejections(self) -> Sequence[Rejection]:
         """The Profiles that were refused, by reason, in order of first appearance."""

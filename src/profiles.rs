@@ -263,16 +263,21 @@ const UNKNOWN_SERVICE: &[u8] = b"unknown_service";
 impl Resource {
     /// The value of `service.name`, when it is a string and not empty.
     pub fn service<'b>(&self, body: &'b [u8], dictionary: &Dictionary) -> Option<&'b [u8]> {
+        self.text(b"service.name", body, dictionary)
+    }
+
+    /// The value of an attribute, when it is a string and not empty.
+    pub fn text<'b>(&self, name: &[u8], body: &'b [u8], dictionary: &Dictionary) -> Option<&'b [u8]> {
         let string = |index: u32| dictionary.strings.get(index as usize).map(|span| span.of(body));
         let pair = self.attributes.iter().find(|pair| {
             let key = if pair.key_index == 0 { Some(pair.key.of(body)) } else { string(pair.key_index) };
-            key == Some(b"service.name")
+            key == Some(name)
         })?;
-        let name = match pair.value {
+        let text = match pair.value {
             AnyValue::String(span) => Some(span.of(body)),
             AnyValue::StringIndex(index) => string(index),
             _ => None,
         };
-        name.filter(|name| !name.is_empty())
+        text.filter(|text| !text.is_empty())
     }
 }

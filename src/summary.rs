@@ -1,6 +1,6 @@
-//! What a request holds, by service and sample type.
+//! What a request holds, by service and sample type; and which versions of its services.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::profiles::Profiles;
 
@@ -63,5 +63,20 @@ impl Profiles {
             }
         }
         rows
+    }
+
+    /// `service.name` and `service.version` of the Resources that have both and a Profile: each pair once, in order
+    /// of first appearance.
+    pub fn service_versions(&self) -> Vec<(String, String)> {
+        let mut seen = FxHashSet::default();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let pairs = self.resources.iter().filter_map(|group| {
+            let resource = group.resource.as_ref()?;
+            let has_profiles = group.scopes.iter().any(|scope| !scope.profiles.is_empty());
+            let service = resource.service(&self.body, &self.dictionary)?;
+            let version = resource.text(b"service.version", &self.body, &self.dictionary)?;
+            (has_profiles && seen.insert((service, version))).then(|| (text(service), text(version)))
+        });
+        pairs.collect()
     }
 }

@@ -121,6 +121,10 @@ impl Profiles {
         Ok(self.summary.get_or_init(|| summary.unbind()).bind(py).clone())
     }
 
+    fn service_versions(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        work(py, || self.inner.service_versions())
+    }
+
     #[getter]
     fn rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let rejections = self.inner.rejections.iter().map(|rejection| {

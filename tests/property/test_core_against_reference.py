@@ -26,7 +26,7 @@ from tests.reference.generate import mutated_bodies, requests
 from tests.reference.meaning import difference, meaning
 from tests.reference.normal_form import expected
 from tests.reference.permute import permuted
-from tests.reference.summary import summary
+from tests.reference.summary import service_versions, summary
 from tests.reference.validate import PlainBounds
 
 SMALL = Limits(**dataclasses.asdict(BOUNDS))
@@ -80,6 +80,14 @@ def test_summary(request: ExportProfilesServiceRequest) -> None:
     profiles = Profiles.decode(request.SerializeToString())
 
     assert summary(expected(request, DEFAULT)) == rows(profiles)
+
+
+@given(requests())
+def test_service_versions(request: ExportProfilesServiceRequest) -> None:
+    """Versions are told of the services that are handed on."""
+    profiles = Profiles.decode(request.SerializeToString())
+
+    assert service_versions(expected(request, DEFAULT)) == profiles.service_versions()
 
 
 @given(requests(), st.sampled_from([None, "checkout", "unknown_service"]), st.sampled_from([None, "cpu", ""]))

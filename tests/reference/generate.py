@@ -62,6 +62,7 @@ NUMBER: Final = st.integers(0, 99)
 ANY_NUMBER: Final = st.integers(-2, 99)
 STRINGS: Final = st.lists(TEXT, max_size=MAX_ENTRIES)
 SERVICES: Final = st.sampled_from([None, "checkout", "cart", ""])
+VERSIONS: Final = st.sampled_from([None, "1.2", "1.3", ""])
 PROFILE_IDS: Final = st.uuids().map(lambda made: made.bytes) | st.just(bytes(16))
 PAYLOADS: Final = st.binary(max_size=3)
 START: Final = 1_790_000_000_000_000_000  # nanoseconds since the epoch, in 2026
@@ -300,13 +301,18 @@ def resource_profiles(ways: Ways, tables: ProfilesDictionary) -> ResourceProfile
 
 
 def resource(ways: Ways) -> Resource:
-    """A Resource, sometimes with the name of a service, in either way to write a string."""
+    """A Resource, sometimes with name and version of a service, in either way to write a string."""
     result = Resource(dropped_attributes_count=ways.draw(UINT32), attributes=key_values(ways))
     name = ways.draw(SERVICES)
     if name is not None:
         result.attributes.add(key="service.name", value=AnyValue(string_value=name))
     elif ways.chance():
         result.attributes.add(key="service.name", value=AnyValue(string_value_strindex=ways.strindex()))
+    version = ways.draw(VERSIONS)
+    if version is not None:
+        result.attributes.add(key="service.version", value=AnyValue(string_value=version))
+    elif ways.chance():
+        result.attributes.add(key="service.version", value=AnyValue(string_value_strindex=ways.strindex()))
     if ways.chance():
         entity = result.entity_refs.add(schema_url=ways.draw(TEXT), type=ways.draw(TEXT))
         entity.id_keys.append("service.name")

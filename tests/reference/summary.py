@@ -1,4 +1,4 @@
-"""The slow twin of `Profiles.summary`."""
+"""The slow twins of `Profiles.summary` and `Profiles.service_versions`."""
 
 from __future__ import annotations
 
@@ -52,13 +52,33 @@ def summary(request: ExportProfilesServiceRequest) -> list[Row]:
     return list(rows.values())
 
 
+def service_versions(request: ExportProfilesServiceRequest) -> list[tuple[str, str]]:
+    """Name and version of the services of a request in normal form, in order of first appearance."""
+    reader = Reader(Tables(request.dictionary))
+    found = []
+    for resource_profiles, _, _ in profiles_of(request):
+        resource = resource_profiles.resource
+        pair = (
+            resource_text(reader, resource, "service.name"),
+            resource_text(reader, resource, "service.version"),
+        )
+        if all(pair) and pair not in found:
+            found.append(pair)
+    return found
+
+
 def service_name(reader: Reader, resource: Resource) -> str:
     """The `service.name` of a resource, or `unknown_service` when it has none that is a non-empty string."""
+    return resource_text(reader, resource, "service.name") or UNKNOWN_SERVICE
+
+
+def resource_text(reader: Reader, resource: Resource, name: str) -> str:
+    """An attribute of a resource; empty when it is not there or no string."""
     for pair in resource.attributes:
         key, value = reader.key_value(pair)
-        if key == "service.name" and isinstance(value, tuple) and value[0] == "string_value":
-            return str(value[1]) or UNKNOWN_SERVICE
-    return UNKNOWN_SERVICE
+        if key == name:
+            return str(value[1]) if isinstance(value, tuple) and value[0] == "string_value" else ""
+    return ""
 
 
 def sample_value(sample: Sample) -> int:

@@ -63,10 +63,7 @@ def health(  # noqa: PLR0913 - the options of the command
     For HEALTHCHECK in a Dockerfile, and for exec probes of Kubernetes.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    if (cert_file is None) != (key_file is None) or (cert_file is not None and ca_file is None):
-        message = "--cert-file and --key-file need each other, and --ca-file"
-        raise typer.BadParameter(message)
-    credentials = None if ca_file is None else _credentials(ca_file, cert_file, key_file)
+    credentials = channel_credentials(ca_file, cert_file, key_file)
     try:
         found = check_health(endpoint, timeout, credentials, server_name)
     except ValueError as error:
@@ -119,7 +116,20 @@ def check_health(
     return Health(_STATUS.get(answer, "UNKNOWN"))
 
 
-def _credentials(ca_file: Path, cert_file: Path | None, key_file: Path | None) -> grpc.ChannelCredentials:
+def channel_credentials(
+    ca_file: Path | None, cert_file: Path | None, key_file: Path | None
+) -> grpc.ChannelCredentials | None:
+    """What the options of a command say of TLS; None without them.
+
+    Raises:
+        typer.BadParameter: one is missing that another needs.
+        ConfigError: a file cannot be read, or is not PEM.
+    """
+    if (cert_file is None) != (key_file is None) or (cert_file is not None and ca_file is None):
+        message = "--cert-file and --key-file need each other, and --ca-file"
+        raise typer.BadParameter(message)
+    if ca_file is None:
+        return None
     import grpc
 
     from otelprof.config.pem import read_pem

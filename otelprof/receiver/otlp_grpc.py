@@ -7,8 +7,6 @@ than `max_recv_msg_size_mib`, an unknown `grpc-encoding`) is answered by gRPC.
 
 from __future__ import annotations
 
-import os
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from otelprof.config.pem import read_pem
-from otelprof.errors import ConfigError, ConfigProblem
+from otelprof.config.listen import listen
 from otelprof.receiver.otlp_intake import GRACE_SECS, VERSION_HEADER, OtlpIntake
 from otelprof.receiver.traces_intake import TRACES_EXPORT, TRACES_SERVICE, TracesIntake
 
@@ -94,12 +91,13 @@ class GrpcReceiver:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*self._service.names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
-        port = self._bind(server)
+        endpoint = self._settings.endpoint
+        path = f"receivers.{self._id}.protocols.grpc"
+        port = listen(server, endpoint, self._settings.tls, path)
         server.start()
         self._threads, self._server = threads, server
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        host = self._settings.endpoint.host or "*"
-        self._logger.info("receiver listens", endpoint=f"{host}:{port}", protocol="grpc")
+        self._logger.info("receiver listens", endpoint=f"{endpoint.host or '*'}:{port}", protocol="grpc")
 
     def shutdown(self) -> None:
         """Take no new request, and give those being worked on up to `GRACE_SECS`."""
@@ -112,29 +110,6 @@ class GrpcReceiver:
                 server.stop(None).wait()
         if self._threads is not None:
             self._threads.shutdown()
-
-    def _bind(self, server: grpc.Server) -> int:
-        endpoint = self._settings.endpoint
-        address = str(endpoint) if endpoint.host else f"[::]{endpoint}"
-        try:
-            if self._settings.tls is None:
-                return server.add_insecure_port(address)
-            return server.add_secure_port(address, self._credentials(self._settings.tls))
-        except RuntimeError as error:
-            path = f"receivers.{self._id}.protocols.grpc.endpoint"
-            message = f"cannot listen on {endpoint}: {_why_not(endpoint)}"
-            raise ConfigError([ConfigProblem(path, message)]) from error
-
-    def _credentials(self, tls: ServerTLS) -> grpc.ServerCredentials:
-        path = f"receivers.{self._id}.protocols.grpc.tls"
-        key = read_pem(tls.key_file, f"{path}.key_file")
-        certificate = read_pem(tls.cert_file, f"{path}.cert_file")
-        client_ca = None
-        if tls.client_ca_file is not None:
-            client_ca = read_pem(tls.client_ca_file, f"{path}.client_ca_file")
-        return grpc.ssl_server_credentials(
-            [(key, certificate)], root_certificates=client_ca, require_client_auth=client_ca is not None
-        )
 
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in _HEALTH_NAMES:
@@ -206,14 +181,3 @@ def _version(context: grpc.ServicerContext) -> str | None:
     """The development version that the client speaks; None when it does not say."""
     said = {str(value) for key, value in context.invocation_metadata() if key == VERSION_HEADER}
     return ", ".join(sorted(said)) if said else None
-
-
-def _why_not(endpoint: Endpoint) -> str:
-    """Why an endpoint cannot be listened on, in the system's words; gRPC only writes it to stderr."""
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-    try:
-        socket.create_server((endpoint.host, endpoint.port), family=family, reuse_port=False).close()
-    except OSError as error:
-        # Its own text repeats the address.
-        return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-    return "the system does not say why"

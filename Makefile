@@ -7,7 +7,7 @@ SOURCES := $(wildcard src/*.rs src/*/*.rs) Cargo.toml Cargo.lock pyproject.toml
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint types rust-test py-test format bench soak clean
+.PHONY: help build demo test lint types rust-test py-test format proto bench soak clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -44,7 +44,7 @@ lint: $(VENV)/.dev ## formatting, style, import layers
 	cargo clippy --quiet --all-targets --features python -- -D warnings
 
 types: $(VENV)/.dev ## mypy --strict, and the stub against the compiled core
-	$(BIN)/mypy otelprof tests benchmarks examples
+	$(BIN)/mypy otelprof tests benchmarks examples proto
 	$(BIN)/python -m mypy.stubtest otelprof._core
 
 rust-test: ## the core's own tests
@@ -58,12 +58,16 @@ format: $(VENV)/.dev ## rewrite the sources in the house style
 	$(BIN)/ruff check --fix .
 	cargo fmt
 
+proto: $(VENV)/.dev ## generate the Python of proto/ into otelprof/
+	$(BIN)/python proto/generate.py
+
 bench: $(VENV)/.dev ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/core.py
 	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/policy.py
 	$(BIN)/python benchmarks/pprof.py
 	$(BIN)/python benchmarks/decisions.py
+	$(BIN)/python benchmarks/incident.py
 	$(BIN)/python benchmarks/hop.py
 	$(BIN)/python benchmarks/hop.py --batch --sizes medium
 	$(BIN)/python benchmarks/idle.py

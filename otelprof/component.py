@@ -1,8 +1,8 @@
 """What a component is: its lifecycle, its factory, and the door it enters by.
 
 A component's package names a `Factory` under one of the entry-point groups `otelprof.receivers`,
-`otelprof.processors` and `otelprof.exporters`. Built-in components enter by the same door as a stranger's,
-and only what a configuration names is imported.
+`otelprof.processors`, `otelprof.exporters` and `otelprof.extensions`. Built-in components enter by the same
+door as a stranger's, and only what a configuration names is imported.
 
 Lifecycle, as in the collector's `component.Component`: construct (no side effect) → `start` once → work →
 `shutdown`. `shutdown` may come before `start` and more than once; when it has returned, no thread, socket or
@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from otelprof._core import Policy, Profiles, TraceDecisions
     from otelprof.clock import Clock
     from otelprof.consumer import Consumer
+    from otelprof.control import SamplingControl, ServiceControl
     from otelprof.model import ComponentId
     from otelprof.telemetry.metrics import Metrics
 
@@ -38,6 +39,7 @@ class Kind(StrEnum):
     RECEIVER = "receivers"
     PROCESSOR = "processors"
     EXPORTER = "exporters"
+    EXTENSION = "extensions"
 
     @property
     def entry_point_group(self) -> str:
@@ -113,6 +115,15 @@ class TraceProcessor(Processor, Protocol):
         """What requests wait for."""
 
 
+@runtime_checkable
+class SamplingProcessor(Processor, Protocol):
+    """A processor whose sampling can be asked about, and changed for a while."""
+
+    @property
+    def control(self) -> SamplingControl:
+        """How."""
+
+
 class Exporter(Component, Protocol):
     """Where profiles go. Queue, retry and timeout are around it, not in it."""
 
@@ -123,6 +134,10 @@ class Exporter(Component, Protocol):
             RetryableError: the same request should be sent again, not before `retry_after_secs`.
             PermanentError: it should be dropped, counted.
         """
+
+
+class Extension(Component, Protocol):
+    """Beside the pipelines: no request goes through it. Started before all others, shut down after them."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +182,20 @@ class ExporterFactory(Generic[C]):
     create: Callable[[C, ComponentSettings], Exporter]
 
 
-Factory = ReceiverFactory[Any] | ProcessorFactory[Any] | ExporterFactory[Any]
+@dataclass(frozen=True)
+class ExtensionFactory(Generic[C]):
+    """How an extension is configured and made."""
+
+    config: type[C]
+    create: Callable[[C, ComponentSettings, ServiceControl], Extension]
+
+
+Factory = ReceiverFactory[Any] | ProcessorFactory[Any] | ExporterFactory[Any] | ExtensionFactory[Any]
 _FACTORY_CLASS: dict[Kind, type] = {
     Kind.RECEIVER: ReceiverFactory,
     Kind.PROCESSOR: ProcessorFactory,
     Kind.EXPORTER: ExporterFactory,
+    Kind.EXTENSION: ExtensionFactory,
 }
 
 

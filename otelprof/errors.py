@@ -7,7 +7,8 @@
     │   │   └── AmbiguousRevisionError    that of two revisions, with different meanings
     │   ├── UnsupportedEncodingError  a compression or a revision that is not spoken here
     │   ├── RequestTooLargeError      over a limit
-    │   └── UnauthenticatedError      the far side refused the credentials
+    │   ├── UnauthenticatedError      the credentials were refused
+    │   └── ControlError              a change of the running service that cannot be made
     └── RetryableError            may succeed later; may say when (`retry_after_secs`)
         ├── OverloadedError           no memory or no room in a queue
         └── UnavailableError          the far side cannot be reached, or says so
@@ -84,7 +85,11 @@ class RequestTooLargeError(PermanentError):
 
 
 class UnauthenticatedError(PermanentError):
-    """The far side refused the credentials."""
+    """The credentials were refused: by the far side, or by this."""
+
+
+class ControlError(PermanentError):
+    """A change of the running service that cannot be made; says what stands in its way."""
 
 
 class RetryableError(OtelprofError):
@@ -125,6 +130,7 @@ ANSWERS: Final[dict[type[OtelprofError], Answer]] = {
     # Without RetryInfo, RESOURCE_EXHAUSTED says: do not send this again (OTLP specification, "Failures").
     RequestTooLargeError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 413),
     UnauthenticatedError: Answer(grpc.StatusCode.UNAUTHENTICATED, 401),
+    ControlError: Answer(grpc.StatusCode.FAILED_PRECONDITION, 409),
     PermanentError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
     OverloadedError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
     UnavailableError: Answer(grpc.StatusCode.UNAVAILABLE, 503),

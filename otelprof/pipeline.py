@@ -17,8 +17,9 @@
    pace, tries again, and counts what it has to give up.
 
 Receivers and exporters are shared between pipelines by id; each pipeline has processors of its own, as in the
-collector. Start goes from the end to the beginning, so that nothing is taken that cannot be delivered; stop
-goes the other way, so that what was taken is delivered.
+collector. Extensions stand beside the pipelines; what they may ask and change is in `control.py`. Start goes
+from the end to the beginning, so that nothing is taken that cannot be delivered; stop goes the other way, so
+that what was taken is delivered.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from otelprof.component import ComponentSettings, Kind
+from otelprof.component import ComponentSettings, Kind, SamplingProcessor
 from otelprof.config.exporter import ExporterConfig
+from otelprof.control import PipelineParts, SamplingControl, ServiceControl
 from otelprof.delivery.decisions import DecisionGate, TraceIntake
 from otelprof.delivery.sender import DirectSender, Sender
 from otelprof.log.memory import MemoryLog
@@ -68,14 +70,16 @@ class Service:
         queues = {id_: _exporter_config(one).sending_queue for id_, one in exporters.items()}
         self._log = MemoryLog({id_: queue for id_, queue in queues.items() if queue.enabled}, clock, metrics)
         self._senders = {id_: self._build_sender(one) for id_, one in exporters.items()}
+        self._controls: list[tuple[ComponentId, ComponentId, SamplingControl]] = []
         self._pipelines = {id_: self._build_pipeline(id_) for id_ in config.pipelines}
         gates = [pipeline.gate for pipeline in self._pipelines.values() if pipeline.gate is not None]
         self._gates = gates
         self._traces = TraceIntake(gates) if gates else None
         self._receivers = [self._build_receiver(one) for one in self._used(Kind.RECEIVER).values()]
+        self._extensions = self._build_extensions()
 
     def start(self) -> None:
-        """Start exporters, then processors, then receivers.
+        """Start extensions, then exporters, processors and receivers.
 
         Raises:
             ConfigError: one cannot be started as it is configured; the others are shut down again.
@@ -112,7 +116,7 @@ class Service:
     def _in_order(self) -> list[Component]:
         """All components, in the order of their start."""
         processors = [one for pipeline in self._pipelines.values() for one in pipeline.processors]
-        return [*self._senders.values(), *processors, *self._gates, *self._receivers]
+        return [*self._extensions, *self._senders.values(), *processors, *self._gates, *self._receivers]
 
     def _used(self, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
         """The components of a kind that some pipeline names."""
@@ -134,6 +138,8 @@ class Service:
         behind: TraceProcessor | None = None
         for one in configured:
             processor = _create(one, self._settings(one))
+            if isinstance(processor, SamplingProcessor):
+                self._controls.append((pipeline, one.id, processor.control))
             if one.config.waits_for_traces:
                 behind = processor
             else:
@@ -162,6 +168,16 @@ class Service:
         intake = Intake(pipelines, self._log, self._traces)
         instance: Component = _create(receiver, self._settings(receiver), intake)
         return instance
+
+    def _build_extensions(self) -> list[Component]:
+        parts = {
+            id_: PipelineParts(config.receivers, config.processors, config.exporters)
+            for id_, config in self._config.pipelines.items()
+        }
+        control = ServiceControl(parts, self._controls, self._clock)
+        configured = self._config.components[Kind.EXTENSION]
+        named = [configured[id_] for id_ in self._config.service.extensions]
+        return [_create(one, self._settings(one), control) for one in named]
 
     def _settings(self, component: ConfiguredComponent) -> ComponentSettings:
         logger = logger_for(component.id, component.kind.value)

@@ -11,9 +11,11 @@ import typer
 from otelprof.cli.components import components
 from otelprof.cli.diagnose import diagnose
 from otelprof.cli.health import health
+from otelprof.cli.incident import app as incident
 from otelprof.cli.inspect import inspect
 from otelprof.cli.replay import replay
 from otelprof.cli.run import run
+from otelprof.cli.status import status
 from otelprof.cli.validate import validate
 
 app = typer.Typer(
@@ -22,8 +24,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # it shows local variables, and with them what must not be shown
 )
-for command in (run, validate, components, health, diagnose, inspect, replay):
+for command in (run, validate, components, status, health, diagnose, inspect, replay):
     app.command()(command)
+app.add_typer(incident)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def components() -> None:
-    """List the installed receivers, processors and exporters, with the package each comes from."""
+    """List what is installed, plugins included, by kind and with the package it comes from."""
     from otelprof.cli.output import stdout
 
     for line in component_lines():

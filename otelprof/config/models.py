@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal, LiteralString, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainValidator,
@@ -47,7 +48,16 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _once(ids: tuple[ComponentId, ...]) -> tuple[ComponentId, ...]:
+    twice = sorted({str(one) for one in ids if ids.count(one) > 1})
+    if twice:
+        message = f"{', '.join(twice)} is listed more than once"
+        raise ValueError(message)
+    return ids
+
+
 Reference = Annotated[ComponentId, PlainValidator(_component_id)]
+References = Annotated[tuple[Reference, ...], AfterValidator(_once)]
 
 
 class PipelineConfig(Section):
@@ -57,24 +67,15 @@ class PipelineConfig(Section):
     defined there, a reference to any other is a problem.
     """
 
-    receivers: tuple[Reference, ...]
-    processors: tuple[Reference, ...] = ()
-    exporters: tuple[Reference, ...]
+    receivers: References
+    processors: References = ()
+    exporters: References
 
     @field_validator("receivers", "exporters")
     @classmethod
     def _not_empty(cls, ids: tuple[ComponentId, ...], info: ValidationInfo) -> tuple[ComponentId, ...]:
         if not ids:
             message = f"a pipeline needs {info.field_name}: list at least one"
-            raise ValueError(message)
-        return ids
-
-    @field_validator("receivers", "processors", "exporters")
-    @classmethod
-    def _once(cls, ids: tuple[ComponentId, ...]) -> tuple[ComponentId, ...]:
-        twice = sorted({str(one) for one in ids if ids.count(one) > 1})
-        if twice:
-            message = f"{', '.join(twice)} is listed more than once"
             raise ValueError(message)
         return ids
 
@@ -187,12 +188,14 @@ class ServiceConfig(Section):
     """What runs.
 
     Attributes:
+        extensions: what runs beside the pipelines, in the order of their start.
         pipelines: by id, `profiles` or `profiles/name`; at least one.
         telemetry: how otelprof speaks of itself.
         drain_timeout: seconds that queues are given to empty themselves at shutdown; what is left then is
             dropped, counted.
     """
 
+    extensions: References = ()
     pipelines: dict[Annotated[ComponentId, PlainValidator(_pipeline_id)], PipelineConfig] = Field(
         min_length=1
     )

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from otelprof.config.models import PipelineConfig, TelemetryConfig
 
+PIPELINE_KINDS: Final = (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER)
+"""What pipelines are made of."""
+
 _SECTIONS: Final = (*(kind.value for kind in Kind), "service")
 _Components = dict[ComponentId, "ConfiguredComponent"]
 M = TypeVar("M", bound=BaseModel)
@@ -42,8 +45,8 @@ class Config:
     """A configuration that can be run.
 
     Attributes:
-        components: by kind and id, in the order of the file. Every id in a pipeline is here; one that is here
-            and in no pipeline is not run.
+        components: by kind and id, in the order of the file. Every id in a pipeline or among the extensions
+            of `service` is here; one that is here and in none of them is not run.
         service: what runs.
         warnings: what is probably a mistake, and no reason not to run.
     """
@@ -184,14 +187,19 @@ def _trace_problems(
 
 
 def _unused(components: Mapping[Kind, _Components], service: ServiceConfig) -> list[ConfigProblem]:
-    used = {
+    used = {(Kind.EXTENSION, one) for one in service.extensions} | {
         (kind, one)
         for pipeline in service.pipelines.values()
-        for kind in Kind
+        for kind in PIPELINE_KINDS
         for one in getattr(pipeline, kind.value)
     }
     return [
-        ConfigProblem(join(kind.value, str(one)), "is defined, but no pipeline uses it")
+        ConfigProblem(
+            join(kind.value, str(one)),
+            "is defined, but no pipeline uses it"
+            if kind in PIPELINE_KINDS
+            else "is defined, but service.extensions does not name it",
+        )
         for kind, defined in components.items()
         for one in defined
         if (kind, one) not in used

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client.metrics_core import Metric
 
+from otelprof.telemetry.admin_metrics import ADMIN_REQUESTS, INCIDENT_METRICS
 from otelprof.telemetry.decision_metrics import DECISION_METRICS
 from otelprof.telemetry.metric_spec import MetricSpec
 from otelprof.telemetry.policy_metrics import (
@@ -347,6 +348,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     LINKED_SHARE_BELOW_MINIMUM,
     LINKAGE_SAMPLES,
     SAMPLING_SAMPLES,
+    *INCIDENT_METRICS,
     PAYLOADS_DROPPED,
     REDACTED_TEXTS,
     *DECISION_METRICS,
@@ -370,6 +372,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     BATCH_OVERSIZED_PIECES,
     BATCH_MERGE_FAILED,
     UNKNOWN_FIELDS_DROPPED,
+    ADMIN_REQUESTS,
     PROCESS_CPU,
     PROCESS_MEMORY,
     PROCESS_UPTIME,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
-from otelprof.errors import ConfigError
+from otelprof.cli.admin import connect
+from otelprof.errors import ConfigError, UnavailableError
 from otelprof.testing.sink import Sink
 from tests.e2e.harness import EXPORT, exporter, one_pipeline, request, running
 
@@ -112,3 +115,24 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, key: str, content: 
         pass
     why = "cannot be read: No such file or directory" if content is None else "is not a PEM file"
     assert f"exporters.otlp.tls.{key}: {path} {why}" == str(caught.value)
+
+
+def test_the_admin_service_knows_its_callers(folder: Path, tmp_path: Path) -> None:
+    """Over mutual TLS only who has a certificate of that authority changes something, and is named by it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    config = one_pipeline(
+        exporters={"debug": {}}, processors={"sampling": {"rules": [{"sampling_probability": 0.5}]}}
+    )
+    config["extensions"] = {"admin": {"endpoint": endpoint, "tls": server_tls(folder)}}
+    config["service"]["extensions"] = ["admin"]
+    ca_file, cert_file, key_file = (folder / name for name in ("ca.pem", "client.pem", "client.key"))
+    with running(config, tmp_path), capture_logs():
+        with connect(endpoint, ca_file, cert_file, key_file) as calls:
+            who = calls.start_incident("checkout", "errors", 60.0, "ada").who
+        with connect(endpoint, ca_file, None, None) as calls, pytest.raises(UnavailableError):
+            calls.stop_incident("checkout", "mallory")
+        with connect(endpoint, None, None, None) as calls, pytest.raises(UnavailableError):
+            calls.stop_incident("checkout", "mallory")
+    assert who.startswith("ada, from 127.0.0.1:")
+    assert who.endswith(" with the certificate of client")

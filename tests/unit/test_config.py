@@ -199,8 +199,8 @@ class TestProblems:
                 "receivers:\n  acme:",
                 "recievers: {}\nreceivers:\n  acme:",
                 (
-                    "recievers: is not a known section; known are receivers, processors, exporters, service "
-                    "(did you mean 'receivers'?)"
+                    "recievers: is not a known section; known are receivers, processors, exporters, "
+                    "extensions, service (did you mean 'receivers'?)"
                 ),
             ),
             ("  acme/first:", "  acme/first: {}\n  a b:", "processors.a b: 'a b' is not a component id"),

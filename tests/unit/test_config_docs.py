@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from otelprof.admin.extension import AdminConfig
 from otelprof.config.exporter import BatchConfig, ExporterConfig
 from otelprof.config.models import PipelineConfig, ServiceConfig
 from otelprof.config.resolve import load_config
@@ -46,6 +47,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (DebugExporterConfig, "debug exporter", {}),
     (FileExporterConfig, "file exporter", {"path": "a.otlp"}),
     (RotationConfig, "Rotation of files", {}),
+    (AdminConfig, "admin extension", {}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),
 ]

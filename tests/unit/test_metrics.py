@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from otelprof.clock import SystemClock
 from otelprof.errors import ConfigError
-from otelprof.telemetry import decision_metrics
+from otelprof.telemetry import admin_metrics, decision_metrics
 from otelprof.telemetry import metrics as table
 from otelprof.telemetry.exposition import text_exposition
 from otelprof.telemetry.metric_spec import MetricSpec
@@ -283,7 +283,7 @@ class TestTable:
 
     def test_complete(self) -> None:
         """Every metric that is defined is in the table, once."""
-        names = {**vars(table), **vars(decision_metrics)}
+        names = {**vars(table), **vars(decision_metrics), **vars(admin_metrics)}
         defined = [value for value in names.values() if isinstance(value, MetricSpec)]
 
         assert sorted(spec.name for spec in defined) == sorted(spec.name for spec in METRICS)

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, ByteSize, Field, field_validator, model_val
 
 from otelprof.component import ComponentConfig
 from otelprof.config.rules import RuleConfig, check_rules
+from otelprof.config.section import Section
 from otelprof.config.units import Duration, Size
 from otelprof.processor.sampling.policy import in_words
 from otelprof.processor.sampling.threshold import MIN_PROBABILITY, parse_th, threshold_of
@@ -116,6 +117,18 @@ class SamplingRuleConfig(RuleConfig):
         return "keep" if self.threshold == 0 else None
 
 
+class IncidentsConfig(Section):
+    """What incidents may do.
+
+    Attributes:
+        max_active: how many services may have one at once, 1 to 1000.
+        max_duration: how long one may last.
+    """
+
+    max_active: int = Field(default=20, ge=1, le=1000)
+    max_duration: Annotated[Duration, Field(gt=0)] = 86_400.0
+
+
 class SamplingConfig(ComponentConfig):
     """The `sampling` processor.
 
@@ -126,6 +139,9 @@ class SamplingConfig(ComponentConfig):
         trace_window: how long a trace that was kept is known; at least `decision_wait`.
         trace_max_bytes: what these traces may take, 1 MiB or more; then the oldest are forgotten.
         trace_attributes: say on samples that stay what is known of their trace, and the name of their span.
+        incidents: what incidents may do.
+        boost_on_new_version: how long a version that is new for its service starts an incident for; None does
+            not look at versions.
     """
 
     rules: tuple[SamplingRuleConfig, ...]
@@ -134,6 +150,8 @@ class SamplingConfig(ComponentConfig):
     trace_window: Annotated[Duration, Field(gt=0)] = 300.0
     trace_max_bytes: Annotated[Size, Field(ge=_MIB)] = ByteSize(64 * _MIB)
     trace_attributes: bool = True
+    incidents: IncidentsConfig = IncidentsConfig()
+    boost_on_new_version: Annotated[Duration, Field(gt=0)] | None = None
 
     @field_validator("rules")
     @classmethod
@@ -158,6 +176,19 @@ class SamplingConfig(ComponentConfig):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _check_boost(self) -> Self:
+        boost, longest = self.boost_on_new_version, self.incidents.max_duration
+        if boost is None:
+            return self
+        if boost > longest:
+            message = f"boost_on_new_version is {boost:g} s, more than incidents.max_duration, {longest:g} s"
+            raise ValueError(message)
+        if all(rule.fixed_action is not None and not rule.match.trace for rule in self.rules):
+            message = "boost_on_new_version does nothing where no rule samples: remove it, or add such a rule"
+            raise ValueError(message)
+        return self
+
     @property
     def waits_for_traces(self) -> bool:
         """Whether a rule asks for the state of a trace."""
@@ -166,6 +197,9 @@ class SamplingConfig(ComponentConfig):
     def in_words(self) -> tuple[str, ...]:
         """What the rules do, one line each, and how long they wait for that."""
         lines = in_words(self.rules)
+        if self.boost_on_new_version is not None:
+            minutes = f"{self.boost_on_new_version / 60:g} minutes"
+            lines = (*lines, f"a new service.version of a service: whatever was sampled stays, for {minutes}")
         if not self.waits_for_traces:
             return lines
         wait = (

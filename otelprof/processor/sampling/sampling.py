@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otelprof._core import TraceDecisions
 from otelprof.component import ProcessorFactory, TraceWait
 from otelprof.config.rules import labels
 from otelprof.processor.decisions import Decisions
+from otelprof.processor.sampling.adjustments import CurrentAdjustments
 from otelprof.processor.sampling.config import SamplingConfig
+from otelprof.processor.sampling.incidents import Incidents
 from otelprof.processor.sampling.policy import core_policy
+from otelprof.processor.sampling.versions import KnownVersions
 from otelprof.telemetry.policy_metrics import SAMPLING_SAMPLES
 
 if TYPE_CHECKING:
-    from otelprof._core import Profiles
+    from collections.abc import Mapping
+
+    from otelprof._core import Adjustments, Profiles
     from otelprof.component import ComponentSettings
 
 
+@dataclass(frozen=True)
+class _Control:
+    """What the processor can be asked, and told; a `SamplingControl`."""
+
+    incidents: Incidents
+    rules: tuple[str, ...]
+    adjustments: CurrentAdjustments
+
+    def sampling_probabilities(self) -> Mapping[str, float]:
+        """What the rules are adjusted to now, by service."""
+        self.incidents.end_due()
+        return self.adjustments.thresholds()
+
+
 class Sampling:
-    """Lets a part of the samples through, by rules. Stateless: every instance decides the same."""
+    """Lets a part of the samples through, by rules: but for adjustments every instance decides the same."""
 
     def __init__(self, config: SamplingConfig, settings: ComponentSettings) -> None:
+        self._adjustments = CurrentAdjustments()
+        self._incidents = Incidents(config.incidents, self._adjustments, settings)
+        self._boost_secs = config.boost_on_new_version
+        self._versions = None if self._boost_secs is None else KnownVersions(settings)
+        self.control = _Control(self._incidents, config.in_words(), self._adjustments)
         self._policy = core_policy(config.rules)
         self._decisions = Decisions(self._policy, labels(config.rules), SAMPLING_SAMPLES, settings)
 
@@ -32,7 +57,15 @@ class Sampling:
 
     def process(self, profiles: Profiles) -> Profiles:
         """What stays of a request; never an error."""
-        return self._decisions.carry_out(profiles)
+        return self._decisions.carry_out(profiles, adjustments=self._adjusted_for(profiles))
+
+    def _adjusted_for(self, profiles: Profiles) -> Adjustments | None:
+        """What is adjusted now; a new version in the request is an incident already."""
+        if self._versions is not None and self._boost_secs is not None:
+            for service, version in self._versions.new(profiles.service_versions()):
+                self._incidents.boost(service, version, self._boost_secs)
+        self._incidents.end_due()
+        return self._adjustments.current()
 
 
 class TraceSampling(Sampling):
@@ -46,7 +79,10 @@ class TraceSampling(Sampling):
 
     def process(self, profiles: Profiles) -> Profiles:
         """What stays of a request, by what is known of its traces now; never an error."""
-        return self._decisions.carry_out(profiles, self.wait.decisions, annotates=self._annotates)
+        adjustments = self._adjusted_for(profiles)
+        return self._decisions.carry_out(
+            profiles, self.wait.decisions, adjustments=adjustments, annotates=self._annotates
+        )
 
 
 def _create(config: SamplingConfig, settings: ComponentSettings) -> Sampling:

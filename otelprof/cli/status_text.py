@@ -1,0 +1,95 @@
+"""What a running otelprof does now, for a person at a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from otelprof.telemetry.metrics import METRICS
+from otelprof.telemetry.quantity import human
+from otelprof.telemetry.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from otelprof.admin.v1 import admin_pb2
+
+_UNITS: Final = {spec.name: spec.unit for spec in METRICS}
+
+
+def incident_line(incident: admin_pb2.Incident) -> str:
+    """An incident on one line."""
+    end = incident.end_time.ToDatetime(UTC)
+    left_minutes = max((end - datetime.now(UTC)).total_seconds(), 0) / 60
+    until = f"until {end:%Y-%m-%d %H:%M:%S} UTC ({left_minutes:.3g} minutes left)"
+    service, reason, who = map(printable, (incident.service, incident.reason, incident.who))
+    return f"{service}: everything stays {until}: {reason} ({who}; {', '.join(incident.pipelines)})"
+
+
+def print_status(
+    console: Console,
+    incidents: admin_pb2.ListIncidentsResponse,
+    thresholds: admin_pb2.GetThresholdsResponse,
+    pipelines: admin_pb2.GetPipelinesResponse,
+) -> None:
+    """Incidents, what is sampled, and what each component counted."""
+    _title(console, "incidents")
+    for incident in incidents.incidents:
+        console.print(Text(f"  {incident_line(incident)}"))
+    if not incidents.incidents:
+        console.print("  none")
+    _print_sampling(console, thresholds.processors)
+    for pipeline in pipelines.pipelines:
+        stages = (pipeline.receivers, pipeline.processors, pipeline.exporters)
+        _title(console, f"{pipeline.id}: {' → '.join(', '.join(stage) for stage in stages if stage)}")
+        _print_statistics(console, pipeline.statistics)
+    for component in pipelines.components:
+        _title(console, f"{component.kind} {component.id}")
+        _print_statistics(console, component.statistics)
+
+
+def _print_sampling(console: Console, processors: Sequence[admin_pb2.SamplingProcessor]) -> None:
+    for processor in processors:
+        _title(console, f"sampling: {processor.pipeline}, {processor.processor}")
+        for rule in processor.rules:
+            console.print(Text(f"  {printable(rule)}"))
+        if processor.services:
+            table = _table("service", "sampled at most")
+            for one in processor.services:
+                name = printable(one.service) or "every other service"
+                table.add_row(Text(f"  {name}"), f"{100 * one.sampling_probability:.4g} %")
+            console.print(table)
+    if not processors:
+        _title(console, "sampling")
+        console.print("  none: everything stays")
+
+
+def _print_statistics(console: Console, statistics: Sequence[admin_pb2.Statistic]) -> None:
+    """What is not 0."""
+    counted = [one for one in statistics if one.value]
+    if not counted:
+        console.print("  nothing counted yet")
+        return
+    table = _table("metric", "value")
+    for one in counted:
+        labels = ", ".join(f"{label}={printable(value)}" for label, value in sorted(one.labels.items()))
+        unit = _UNITS.get(one.metric, "").strip("{}")
+        name = f"  {one.metric}" + (f" {{{labels}}}" if labels else "")
+        table.add_row(Text(name), Text(human(one.value, unit)))
+    console.print(table)
+
+
+def _title(console: Console, text: str) -> None:
+    console.print(Text(printable(text), style="bold"))
+
+
+def _table(first: str, second: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(f"  {first}", overflow="fold")
+    table.add_column(second, justify="right", no_wrap=True)
+    return table

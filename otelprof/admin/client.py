@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from otelprof.admin.endpoint import UnixSocket
     from otelprof.config.endpoint import Endpoint
 
-TIMEOUT_SECS: Final = 5.0
+_TIMEOUT_SECS: Final = 5.0
 _SERVICE: Final = admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name
 _UNANSWERED: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 A = TypeVar("A", bound="Message")
@@ -97,7 +97,7 @@ class AdminClient:
             f"/{_SERVICE}/{method}", type(request).SerializeToString, answer.FromString
         )
         try:
-            answered: A = call(request, timeout=TIMEOUT_SECS, metadata=self._metadata)
+            answered: A = call(request, timeout=_TIMEOUT_SECS, metadata=self._metadata)
         except grpc.RpcError as error:
             code, details = error.code(), printable(error.details() or "without a reason")
             if code in _UNANSWERED:

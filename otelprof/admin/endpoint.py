@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,8 @@ DEFAULT_ENDPOINT: Final = "unix:///run/otelprof/admin.sock"
 _SCHEME: Final = "unix://"
 # sockaddr_un has 108 bytes on Linux and 104 on macOS, the zero at the end included.
 _MAX_PATH_BYTES: Final = 103
+# gRPC takes a target for a URI, and a comma for the end of an address.
+_OTHERWISE: Final = re.compile(r"[%?#,\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,11 @@ def parse_endpoint(value: object) -> UnixSocket | Endpoint:
     if not isinstance(value, str) or not value.startswith("unix:"):
         return Endpoint.parse(value)
     path = value.removeprefix(_SCHEME)
-    if not path.startswith("/") or path.endswith("/") or "\0" in path:
+    if not path.startswith("/") or path.endswith("/"):
         message = f"{value!r} is not a unix socket: write unix:// and an absolute path, as {DEFAULT_ENDPOINT}"
+        raise ValueError(message)
+    if _OTHERWISE.search(path):
+        message = f"{value!r} has one of % ? # , or a control character, which gRPC reads otherwise"
         raise ValueError(message)
     length = len(os.fsencode(path))
     if length > _MAX_PATH_BYTES:

@@ -20,7 +20,7 @@ from otelprof.telemetry.text import printable
 from otelprof.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from otelprof.component import ComponentSettings
     from otelprof.control import Incident, ServiceControl
@@ -132,21 +132,21 @@ class AdminService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic 
             raise PermanentError(message)
         incident = self._control.start_incident(service, reason, duration_secs, _who(request.who, way))
         return admin_pb2.StartIncidentResponse(
-            incident=_incident(incident, self._incidents().get(incident, ()))
+            incident=_incident(incident, self._control.incidents().get(incident, ()))
         )
 
     def _stop_incident(
         self, request: admin_pb2.StopIncidentRequest, way: str
     ) -> admin_pb2.StopIncidentResponse:
         service = _text("service", request.service, MAX_SERVICE_CHARS)
-        before = self._incidents()
+        before = self._control.incidents()
         incident = self._control.stop_incident(service, _who(request.who, way))
         return admin_pb2.StopIncidentResponse(incident=_incident(incident, before.get(incident, ())))
 
     def _list_incidents(
         self, _request: admin_pb2.ListIncidentsRequest, _way: str
     ) -> admin_pb2.ListIncidentsResponse:
-        found = self._incidents().items()
+        found = self._control.incidents().items()
         return admin_pb2.ListIncidentsResponse(incidents=[_incident(*one) for one in found])
 
     def _get_thresholds(
@@ -193,9 +193,6 @@ class AdminService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic 
         self._logger.info("log level is changed", level=level, who=who)
         set_level(level)
         return admin_pb2.SetLogLevelResponse()
-
-    def _incidents(self) -> Mapping[Incident, Sequence[ComponentId]]:
-        return self._control.incidents()
 
 
 def _parsed(kind: type[Message], body: bytes) -> Message:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Final
 
 import typer
@@ -22,6 +23,7 @@ from otelprof.cli.admin import (
 from otelprof.cli.status import StatusFormat
 
 _SECS_IN_MINUTE: Final = 60
+_MAX_MINUTES: Final = 525_600  # a year; the configuration sets a limit of its own
 
 app = typer.Typer(
     name="incident",
@@ -34,7 +36,7 @@ app = typer.Typer(
 def start(
     *,
     service: ServiceOption,
-    minutes: Annotated[float, typer.Option(min=0.001, help="How long; it ends by itself.")],
+    minutes: Annotated[float, typer.Option(min=0.001, max=_MAX_MINUTES, help="How long; it ends by itself.")],
     reason: Annotated[str, typer.Option(help="Why, for the log and for others.")],
     who: WhoOption = None,
     endpoint: EndpointOption = DEFAULT_ENDPOINT,
@@ -46,6 +48,9 @@ def start(
     from otelprof.cli.output import stdout
     from otelprof.cli.status_text import incident_line
 
+    if math.isnan(minutes):
+        message = "nan is no number of minutes"
+        raise typer.BadParameter(message, param_hint="--minutes")
     with connect(endpoint, ca_file, cert_file, key_file) as client:
         started = client.start_incident(service, reason, minutes * _SECS_IN_MINUTE, caller(who))
     stdout.print(incident_line(started), markup=False)

@@ -40,14 +40,15 @@ def print_status(
     """Incidents, what is sampled, and what each component counted."""
     _title(console, "incidents")
     for incident in incidents.incidents:
-        console.print(Text(f"  {incident_line(incident)}"))
+        console.print(Text(f"  {incident_line(incident)}"), soft_wrap=True)
     if not incidents.incidents:
         console.print("  none")
     _print_sampling(console, thresholds.processors)
     for pipeline in pipelines.pipelines:
         stages = (pipeline.receivers, pipeline.processors, pipeline.exporters)
         _title(console, f"{pipeline.id}: {' → '.join(', '.join(stage) for stage in stages if stage)}")
-        _print_statistics(console, pipeline.statistics)
+        if pipeline.statistics:
+            _print_statistics(console, pipeline.statistics)
     for component in pipelines.components:
         _title(console, f"{component.kind} {component.id}")
         _print_statistics(console, component.statistics)
@@ -57,7 +58,7 @@ def _print_sampling(console: Console, processors: Sequence[admin_pb2.SamplingPro
     for processor in processors:
         _title(console, f"sampling: {processor.pipeline}, {processor.processor}")
         for rule in processor.rules:
-            console.print(Text(f"  {printable(rule)}"))
+            console.print(Text(f"  {printable(rule)}"), soft_wrap=True)
         if processor.services:
             table = _table("service", "sampled at most")
             for one in processor.services:
@@ -78,14 +79,19 @@ def _print_statistics(console: Console, statistics: Sequence[admin_pb2.Statistic
     table = _table("metric", "value")
     for one in counted:
         labels = ", ".join(f"{label}={printable(value)}" for label, value in sorted(one.labels.items()))
-        unit = _UNITS.get(one.metric, "").strip("{}")
         name = f"  {one.metric}" + (f" {{{labels}}}" if labels else "")
-        table.add_row(Text(name), Text(human(one.value, unit)))
+        table.add_row(Text(name), _amount(one))
     console.print(table)
 
 
+def _amount(statistic: admin_pb2.Statistic) -> str:
+    """A value: bytes as a person would write them, what is counted in full."""
+    is_bytes = _UNITS.get(statistic.metric) == "By"
+    return human(statistic.value, "By") if is_bytes else f"{statistic.value:,.10g}"
+
+
 def _title(console: Console, text: str) -> None:
-    console.print(Text(printable(text), style="bold"))
+    console.print(Text(printable(text), style="bold"), soft_wrap=True)
 
 
 def _table(first: str, second: str) -> Table:

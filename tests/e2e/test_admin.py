@@ -381,6 +381,14 @@ class TestCommands:
             _, text, _ = otelprof(capsys, "status", "--endpoint", endpoint)
             assert "sampling\n  none: everything stays\n" in text
 
+    @pytest.mark.parametrize("minutes", ["nan", "inf", "0", "-1", "a"])
+    def test_bad_minutes(self, capsys: pytest.CaptureFixture[str], minutes: str) -> None:
+        """What is no length of time is refused before anything is sent."""
+        start = ("--service", "a", "--minutes", minutes, "--reason", "b", "--endpoint", "127.0.0.1:1")
+        code, _, error = otelprof(capsys, "incident", "start", *start)
+        assert 2 == code
+        assert "--minutes" in error
+
     def test_nobody_listens(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

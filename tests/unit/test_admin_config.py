@@ -65,6 +65,8 @@ def test_ways_in(config: dict[str, Any]) -> None:
         ({"endpoint": "unix://run/a.sock"}, "admin.endpoint: 'unix://run/a.sock' is not a unix socket"),
         ({"endpoint": "unix:///run/"}, "admin.endpoint: 'unix:///run/' is not a unix socket"),
         ({"endpoint": "unix:/run/a.sock"}, "admin.endpoint: 'unix:/run/a.sock' is not a unix socket"),
+        ({"endpoint": "unix:///run/a%41.sock"}, "has one of % ? # , or a control character"),
+        ({"endpoint": "unix:///run/a\0.sock"}, "has one of % ? # , or a control character"),
         ({"endpoint": f"unix:///{'é' * 60}"}, "has 121 bytes, and the path of a socket has 103 at most"),
         ({"endpoint": 4000}, "admin.endpoint: 4000 is not an endpoint"),
     ],

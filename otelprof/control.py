@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from otelprof.errors import ControlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from otelprof.clock import Clock
     from otelprof.model import ComponentId
@@ -101,6 +101,7 @@ class ServiceControl:
         pipelines: by id.
         sampling: the sampling processors that can be asked, each with its pipeline.
         clock: when incidents start.
+        ready_since: when everything had started, since the UNIX epoch; None before, and when something stops.
     """
 
     def __init__(
@@ -108,9 +109,11 @@ class ServiceControl:
         pipelines: Mapping[ComponentId, PipelineParts],
         sampling: Iterable[tuple[ComponentId, ComponentId, SamplingControl]],
         clock: Clock,
+        ready_since: Callable[[], float | None],
     ) -> None:
         self.pipelines = dict(pipelines)
         self.sampling = tuple(sampling)
+        self.ready_since = ready_since
         self._clock = clock
         self._changes = Lock()
 

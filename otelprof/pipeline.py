@@ -76,6 +76,7 @@ class Service:
         self._gates = gates
         self._traces = TraceIntake(gates) if gates else None
         self._receivers = [self._build_receiver(one) for one in self._used(Kind.RECEIVER).values()]
+        self._ready_since: float | None = None
         self._extensions = self._build_extensions()
 
     def start(self) -> None:
@@ -87,6 +88,7 @@ class Service:
         try:
             for component in self._in_order():
                 component.start()
+            self._ready_since = self._clock.now()
         except BaseException:
             _shutdown(self._in_order())
             raise
@@ -96,6 +98,7 @@ class Service:
 
         Safe before `start`, and more than once.
         """
+        self._ready_since = None
         _shutdown(self._receivers)
         self._log.close()
         deadline = self._clock.monotonic() + self._config.service.drain_timeout
@@ -174,7 +177,7 @@ class Service:
             id_: PipelineParts(config.receivers, config.processors, config.exporters)
             for id_, config in self._config.pipelines.items()
         }
-        control = ServiceControl(parts, self._controls, self._clock)
+        control = ServiceControl(parts, self._controls, self._clock, lambda: self._ready_since)
         configured = self._config.components[Kind.EXTENSION]
         named = [configured[id_] for id_ in self._config.service.extensions]
         return [_create(one, self._settings(one), control) for one in named]

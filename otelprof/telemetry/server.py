@@ -1,4 +1,4 @@
-"""`GET /metrics` for Prometheus."""
+"""One page over HTTP, as `GET /metrics` for Prometheus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -15,6 +15,8 @@ from otelprof.errors import ConfigError, ConfigProblem
 from otelprof.telemetry.exposition import CONTENT_TYPE, text_exposition
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otelprof.telemetry.metrics import Metrics
 
 _CLIENT_TIMEOUT_SECS: Final = 5.0
@@ -22,21 +24,35 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 _POLL_SECS: Final = 0.1  # how soon `shutdown` is noticed
 
 
-class MetricsServer:
-    """Serves metrics over HTTP, in the classic text format whatever the scraper asks for.
+class Page(NamedTuple):
+    """What is answered."""
 
-    Scrapes are answered one after another: what one costs is small, and no number of clients can ask for more
-    threads or memory than one.
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+
+
+class PageServer:
+    """Serves one page over HTTP, made for each request.
+
+    Requests are answered one after another: what one costs is small, and no number of clients can ask for
+    more threads or memory than one.
 
     Args:
         host: a name or an address; empty is every interface.
         port: 0 lets the system choose.
-        metrics: what to serve.
+        path: of the page; everything else is not found.
+        page: makes it.
+        config_path: of the section that has the `endpoint`, for errors.
     """
 
-    def __init__(self, host: str, port: int, metrics: Metrics) -> None:
+    def __init__(
+        self, host: str, port: int, path: str, page: Callable[[], Page], *, config_path: str
+    ) -> None:
         self._address = (host, port)
-        self._metrics = metrics
+        self._path = path
+        self._page = page
+        self._config_path = config_path
         self._server: TCPServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -52,17 +68,18 @@ class MetricsServer:
             ConfigError: the address cannot be listened on.
         """
         try:
-            self._server = _server(self._address, self._metrics)
+            self._server = _server(self._address, self._path, self._page)
         except OSError as error:
             message = f"cannot listen on {self._address[0]}:{self._address[1]}: {error.strerror}"
-            raise ConfigError([ConfigProblem("service.telemetry.metrics.endpoint", message)]) from error
+            raise ConfigError([ConfigProblem(f"{self._config_path}.endpoint", message)]) from error
+        name = f"otelprof{self._path.replace('/', '-')}".rstrip("-")
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_SECS,), name="otelprof-metrics", daemon=True
+            target=self._server.serve_forever, args=(_POLL_SECS,), name=name, daemon=True
         )
         self._thread.start()
 
     def shutdown(self) -> None:
-        """Answer the scrape that is under way, then stop listening."""
+        """Answer the request that is under way, then stop listening."""
         server, thread = self._server, self._thread
         self._server = self._thread = None
         if server is not None and thread is not None:
@@ -71,30 +88,46 @@ class MetricsServer:
             server.server_close()
 
 
-def _server(address: tuple[str, int], metrics: Metrics) -> TCPServer:
+class MetricsServer(PageServer):
+    """Serves metrics, in the classic text format whatever the scraper asks for.
+
+    Args:
+        host: a name or an address; empty is every interface.
+        port: 0 lets the system choose.
+        metrics: what to serve.
+    """
+
+    def __init__(self, host: str, port: int, metrics: Metrics) -> None:
+        def page() -> Page:
+            return Page(HTTPStatus.OK, CONTENT_TYPE, text_exposition(metrics))
+
+        super().__init__(host, port, "/metrics", page, config_path="service.telemetry.metrics")
+
+
+def _server(address: tuple[str, int], path: str, page: Callable[[], Page]) -> TCPServer:
     class Handler(BaseHTTPRequestHandler):
         timeout = _CLIENT_TIMEOUT_SECS
         server_version, sys_version = "otelprof", ""
 
         def do_GET(self) -> None:
-            if self.path.partition("?")[0] != "/metrics":
-                self.send_error(HTTPStatus.NOT_FOUND, explain="Metrics are at /metrics.")
+            if self.path.partition("?")[0] != path:
+                self.send_error(HTTPStatus.NOT_FOUND, explain=f"The page is at {path}.")
                 return
-            body = text_exposition(metrics)
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", CONTENT_TYPE)
+            status, content_type, body = page()
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-            """Say nothing: scrapes are not news."""
+            """Say nothing: requests are not news."""
 
     class Server(TCPServer):
         address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         allow_reuse_address = True
 
         def handle_error(self, _request: object, client_address: object) -> None:
-            _log.warning("scrape failed", client=client_address, exc_info=True)
+            _log.warning("request for a page failed", path=path, client=client_address, exc_info=True)
 
     return Server(address, Handler)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from grpc_health.v1 import health_pb2
 
@@ -30,6 +31,18 @@ def test_serving(tmp_path: Path) -> None:
     """An otelprof that serves is SERVING, with exit code 0."""
     with running(one_pipeline(exporters={"debug": {}}), tmp_path) as service:
         assert (0, "SERVING\n", "") == probe("--endpoint", service.endpoint)
+
+
+def test_over_http(tmp_path: Path) -> None:
+    """The extension `health_check` says the same over HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    config = one_pipeline(exporters={"debug": {}})
+    config["extensions"] = {"health_check": {"endpoint": endpoint}}
+    config["service"]["extensions"] = ["health_check"]
+    with running(config, tmp_path):
+        answer = httpx.get(f"http://{endpoint}/")
+    assert (200, "Server available") == (answer.status_code, answer.json()["status"])
 
 
 def test_nobody_there() -> None:

@@ -99,7 +99,7 @@ def test_every_method_is_answered() -> None:
     settings = ComponentSettings(
         ComponentId("admin"), Kind.EXTENSION, structlog.get_logger("test"), Metrics(), SimulatedClock()
     )
-    service: Any = AdminService(None, settings, ServiceControl({}, [], SimulatedClock()))
+    service: Any = AdminService(None, settings, ServiceControl({}, [], SimulatedClock(), lambda: None))
     methods = [one.name for one in admin_pb2.DESCRIPTOR.services_by_name["Admin"].methods]
     answered = [
         service.service(SimpleNamespace(method=f"/{SERVICE}/{name}")) is not None

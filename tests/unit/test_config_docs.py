@@ -20,6 +20,7 @@ from otelprof.exporter.debug import DebugExporterConfig
 from otelprof.exporter.file import FileExporterConfig, RotationConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
 from otelprof.exporter.otlp_http import OtlpHttpExporterConfig
+from otelprof.extension.health_check import HealthCheckConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
 from otelprof.processor.memory_limiter import MemoryLimiterConfig
 from otelprof.processor.redact import RedactConfig, TextRule
@@ -48,6 +49,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (FileExporterConfig, "file exporter", {"path": "a.otlp"}),
     (RotationConfig, "Rotation of files", {}),
     (AdminConfig, "admin extension", {}),
+    (HealthCheckConfig, "health_check extension", {}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),
 ]

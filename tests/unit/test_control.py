@@ -59,7 +59,7 @@ class Held:
 def control(*processors: tuple[ComponentId, Held]) -> ServiceControl:
     """A service whose pipelines have these processors."""
     sampling = [(pipeline, SAMPLING, held) for pipeline, held in processors]
-    return ServiceControl({}, sampling, SimulatedClock())
+    return ServiceControl({}, sampling, SimulatedClock(), lambda: None)
 
 
 def test_an_incident_is_in_every_pipeline() -> None:

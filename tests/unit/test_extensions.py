@@ -24,7 +24,7 @@ from otelprof.errors import ConfigError
 from otelprof.model import ComponentId
 from otelprof.pipeline import Service
 from otelprof.telemetry.metrics import Metrics
-from otelprof.testing.clock import SimulatedClock
+from otelprof.testing.clock import EPOCH_SECS, SimulatedClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +117,18 @@ def test_extensions_see_the_pipelines() -> None:
     parts = PipelineParts((ComponentId("in"),), (ComponentId("step"),), (ComponentId("out"),))
     assert {ComponentId("profiles"): parts} == given[0].pipelines
     assert () == given[0].sampling
+
+
+def test_extensions_hear_when_the_service_is_ready() -> None:
+    """It is ready when everything has started, and no more when it stops."""
+    given: list[ServiceControl] = []
+    service = recorded([], given, ["one"])
+    ready = [given[0].ready_since()]
+    service.start()
+    ready.append(given[0].ready_since())
+    service.stop()
+    ready.append(given[0].ready_since())
+    assert [None, EPOCH_SECS, None] == ready
 
 
 def load(folder: Path, text: str) -> Config:

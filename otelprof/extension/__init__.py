@@ -1,0 +1,1 @@
+"""What runs beside the pipelines, but for the admin service."""

@@ -4,12 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import grpc
-from pydantic import Field, PlainValidator, SecretStr, model_validator
+from pydantic import Field, PlainValidator, SecretStr, field_validator, model_validator
 
 from otelprof.admin.endpoint import DEFAULT_ENDPOINT, UnixSocket, parse_endpoint, target_of
 from otelprof.admin.unix_socket import make_room, owner_only
 from otelprof.component import ComponentConfig, ComponentSettings, ExtensionFactory
 from otelprof.config.endpoint import Endpoint
+from otelprof.config.header import check_header
 from otelprof.config.listen import listen
 from otelprof.config.tls import ServerTLS
 from otelprof.errors import ConfigError, ConfigProblem
@@ -29,7 +30,7 @@ class AdminConfig(ComponentConfig):
 
     Attributes:
         endpoint: a unix socket, which is its owner's alone, or `host:port`.
-        token: what a caller must send; 16 characters or more.
+        token: what a caller must send; 16 printable ASCII characters or more.
         tls: of a `host:port`.
     """
 
@@ -38,6 +39,13 @@ class AdminConfig(ComponentConfig):
     )
     token: Annotated[SecretStr, Field(min_length=_MIN_TOKEN_CHARS)] | None = None
     tls: ServerTLS | None = None
+
+    @field_validator("token")
+    @classmethod
+    def _can_be_sent(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None:
+            check_header("authorization", token.get_secret_value())
+        return token
 
     @model_validator(mode="after")
     def _check(self) -> Self:

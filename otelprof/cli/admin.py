@@ -41,7 +41,7 @@ def connect(
     """A client as the options and the environment have it; the token comes from `OTELPROF_ADMIN_TOKEN`.
 
     Raises:
-        typer.BadParameter: the endpoint has another form, or options do not fit together.
+        typer.BadParameter: endpoint or token have another form, or options do not fit together.
         ConfigError: a file cannot be read, or is not PEM.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -49,8 +49,13 @@ def connect(
     from otelprof.admin.client import AdminClient
     from otelprof.admin.endpoint import UnixSocket, parse_endpoint
     from otelprof.cli.health import channel_credentials
+    from otelprof.config.header import check_header
 
     credentials, token = channel_credentials(ca_file, cert_file, key_file), os.environ.get(_TOKEN) or None
+    try:
+        check_header("authorization", token or "")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=_TOKEN) from error
     try:
         where = parse_endpoint(endpoint)
     except ValueError as error:

@@ -61,6 +61,10 @@ def test_ways_in(config: dict[str, Any]) -> None:
             "the token would go to :4000 in the clear: give tls.cert_file",
         ),
         ({"token": "short"}, "admin.token: Value should have at least 16 items"),
+        (
+            {"token": "sixteen or möre characters"},
+            "admin.token: the value of 'authorization' is not printable",
+        ),
         ({"tls": TLS}, "tls means nothing there, remove it"),
         ({"endpoint": "unix://run/a.sock"}, "admin.endpoint: 'unix://run/a.sock' is not a unix socket"),
         ({"endpoint": "unix:///run/"}, "admin.endpoint: 'unix:///run/' is not a unix socket"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,17 +17,20 @@ from otelprof.control import Incident
 from otelprof.errors import ControlError
 from otelprof.model import ComponentId
 from otelprof.processor.sampling.config import SamplingConfig
-from otelprof.processor.sampling.sampling import Sampling
+from otelprof.processor.sampling.sampling import Sampling, factory
 from otelprof.telemetry.admin_metrics import INCIDENT_CHANGES, INCIDENT_SAMPLES, INCIDENTS
 from otelprof.telemetry.metrics import Metrics
 from otelprof.testing.clock import EPOCH_SECS, SimulatedClock
 from tests.e2e.harness import request
+from tests.recordings import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NEVER = {"by": "profile", "sampling_probability": 2**-56}
 SAMPLES = 3
+# 474 samples, 90 of them with a Link.
+LINKED = OWN / "ebpf-linked" / "00005.otlp"
 
 
 class Sampled:
@@ -150,6 +154,45 @@ def test_every_change_is_logged_with_who_and_why(logs: list[Any]) -> None:
         ("incident started", "a\\x1b[2J", "errors", "ada", 1.0),
         ("incident ended", "a\\x1b[2J", "errors", "time", 1.0),
     ] == [tuple(log[key] for key in ("event", "service", "reason", "who", "minutes")) for log in logs]
+
+
+def test_what_the_tracing_side_did_not_keep_stays_too() -> None:
+    """A rule that asks for traces keeps everything of the service while an incident lasts."""
+    rules = [{"match": {"trace": "unknown"}, "action": "demote"}]
+    config = SamplingConfig.model_validate({"rules": rules})
+    logger = structlog.get_logger("test")
+    settings = ComponentSettings(ComponentId("sampling"), Kind.PROCESSOR, logger, Metrics(), SimulatedClock())
+    processor = factory.create(config, settings)
+    assert isinstance(processor, SamplingProcessor)
+    profiles = Profiles.decode(LINKED.read_bytes())
+    (service,) = {row.service for row in profiles.summary if row.linked_sample_count}
+
+    def linked() -> int:
+        return sum(row.linked_sample_count for row in processor.process(profiles).summary)
+
+    kept = [linked()]
+    processor.control.incidents.start(Incident(service, "errors", "ada", EPOCH_SECS, 60.0))
+    kept.append(linked())
+    assert [0, sum(row.linked_sample_count for row in profiles.summary)] == kept
+
+
+def test_threads_agree() -> None:
+    """Changed and asked for from several threads, what is lifted is what lasts, and changes add up."""
+    sampled = Sampled()
+    services = [f"service-{number}" for number in range(4)]
+
+    def work(service: str) -> None:
+        for _ in range(200):
+            sampled.incidents.start(Incident(service, "errors", "ada", EPOCH_SECS, 60.0))
+            sampled.incidents.active()
+            sampled.incidents.stop(service, "bob")
+        sampled.incidents.start(Incident(service, "errors", "ada", EPOCH_SECS, 60.0))
+
+    with ThreadPoolExecutor(len(services)) as threads:
+        list(threads.map(work, services))
+    assert services == [one.service for one in sampled.incidents.active()]
+    assert dict.fromkeys(services, 1.0) == sampled.processor.control.sampling_probabilities()
+    assert {"started": 804, "stopped": 800} == sampled.changes()
 
 
 def test_limits() -> None:

@@ -190,7 +190,7 @@ class AdminService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic 
         who = _who(request.who, way)
         # Whatever the level was and will be, the change is written.
         set_level("info")
-        self._logger.info("log level is changed", level=level, who=who)
+        self._logger.info("log level is changed", new_level=level, who=who)
         set_level(level)
         return admin_pb2.SetLogLevelResponse()
 

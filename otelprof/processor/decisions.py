@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otelprof.config.rules import NO_RULE
-from otelprof.telemetry.admin_metrics import INCIDENT_SAMPLES
 from otelprof.telemetry.metrics import PAYLOADS_DROPPED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from otelprof._core import Adjustments, Policy, Profiles, TraceDecisions
+    from otelprof._core import Adjustments, Policy, Profiles, Selected, TraceDecisions
     from otelprof.component import ComponentSettings
     from otelprof.telemetry.metric_spec import MetricSpec
 
@@ -44,13 +43,13 @@ class Decisions:
         *,
         adjustments: Adjustments | None = None,
         annotates: bool = True,
-    ) -> Profiles:
+    ) -> Selected:
         """What is left of a request; Profiles that the policy refused are in the handle's `rejections`.
 
         Args:
             profiles: the request.
             traces: what the tracing side decided; None when nothing asks for it.
-            adjustments: what is changed of it for now.
+            adjustments: what changes the policy for now.
             annotates: say on the samples that stay what is known of their traces.
         """
         selected = profiles.select(self._policy, traces, adjustments=adjustments, annotates=annotates)
@@ -59,8 +58,6 @@ class Decisions:
                 count = getattr(decided, outcome)
                 if count:
                     self._metrics.add(self._spec, count, processor=self._id, rule=label, outcome=outcome)
-        if selected.lifted:
-            self._metrics.add(INCIDENT_SAMPLES, selected.lifted, processor=self._id)
         if selected.payloads_dropped:
             self._metrics.add(PAYLOADS_DROPPED, selected.payloads_dropped, processor=self._id)
-        return selected.profiles
+        return selected

@@ -181,7 +181,9 @@ class Linkage:
         """
         linked = profiles.link(self._names)
         self._count(linked)
-        return linked.profiles if self._decisions is None else self._decisions.carry_out(linked.profiles)
+        if self._decisions is None:
+            return linked.profiles
+        return self._decisions.carry_out(linked.profiles).profiles
 
     def _count(self, linked: Linked) -> None:
         for row in linked.coverage:

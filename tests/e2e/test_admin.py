@@ -23,7 +23,6 @@ from otelprof.admin.v1 import admin_pb2
 from otelprof.cli.app import main
 from otelprof.errors import ConfigError, PermanentError
 from otelprof.telemetry.admin_metrics import ADMIN_REQUESTS
-from otelprof.telemetry.logging import set_level
 from otelprof.testing.sink import Sink
 from tests.e2e.harness import Client, Process, Running, Yaml, exporter, one_pipeline, request, running
 
@@ -232,19 +231,19 @@ class TestCalls:
         accepted = (("transport", "grpc"),)
         assert 2 * SAMPLES == receiver["otelcol_receiver_accepted_profile_samples", accepted]
 
-    def test_the_level_of_the_logs(self, tmp_path: Path) -> None:
+    def test_the_level_of_the_logs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """SetLogLevel says who changed it, whatever the level was."""
-        try:
-            with served(tmp_path) as (_, endpoint), client(endpoint) as calls, capture_logs() as logs:
-                calls.set_log_level(admin_pb2.LOG_LEVEL_ERROR, "ada")
-                calls.set_log_level(admin_pb2.LOG_LEVEL_DEBUG, "ada")
-                with pytest.raises(PermanentError, match="level is 0, and must be one of debug, info"):
-                    calls.set_log_level(admin_pb2.LOG_LEVEL_UNSPECIFIED, "ada")
-        finally:
-            set_level("info")
+        levels: list[str] = []
+        monkeypatch.setattr("otelprof.admin.service.set_level", levels.append)
+        with served(tmp_path) as (_, endpoint), client(endpoint) as calls, capture_logs() as logs:
+            calls.set_log_level(admin_pb2.LOG_LEVEL_ERROR, "ada")
+            calls.set_log_level(admin_pb2.LOG_LEVEL_DEBUG, "ada")
+            with pytest.raises(PermanentError, match="level is 0, and must be one of debug, info"):
+                calls.set_log_level(admin_pb2.LOG_LEVEL_UNSPECIFIED, "ada")
+        assert ["info", "error", "info", "debug"] == levels
         assert [
             ("log level is changed", level, "ada, over the unix socket") for level in ("error", "debug")
-        ] == [(log["event"], log["level"], log["who"]) for log in logs]
+        ] == [(log["event"], log["new_level"], log["who"]) for log in logs]
 
     def test_bad_requests(self, tmp_path: Path) -> None:
         """Each limit is named, bytes that are no message are refused, and all of it is counted by status."""

@@ -184,7 +184,7 @@ class SamplingConfig(ComponentConfig):
         if boost > longest:
             message = f"boost_on_new_version is {boost:g} s, more than incidents.max_duration, {longest:g} s"
             raise ValueError(message)
-        if all(rule.fixed_action is not None and not rule.match.trace for rule in self.rules):
+        if not any(rule.threshold or rule.match.trace for rule in self.rules):
             message = "boost_on_new_version does nothing where no rule samples: remove it, or add such a rule"
             raise ValueError(message)
         return self

@@ -14,12 +14,13 @@ from otelprof.processor.sampling.config import SamplingConfig
 from otelprof.processor.sampling.incidents import Incidents
 from otelprof.processor.sampling.policy import core_policy
 from otelprof.processor.sampling.versions import KnownVersions
+from otelprof.telemetry.admin_metrics import INCIDENT_SAMPLES
 from otelprof.telemetry.policy_metrics import SAMPLING_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otelprof._core import Adjustments, Profiles
+    from otelprof._core import Profiles
     from otelprof.component import ComponentSettings
 
 
@@ -46,6 +47,7 @@ class Sampling:
         self._boost_secs = config.boost_on_new_version
         self._versions = None if self._boost_secs is None else KnownVersions(settings)
         self.control = _Control(self._incidents, config.in_words(), self._adjustments)
+        self._metrics, self._id = settings.metrics, str(settings.id)
         self._policy = core_policy(config.rules)
         self._decisions = Decisions(self._policy, labels(config.rules), SAMPLING_SAMPLES, settings)
 
@@ -57,15 +59,24 @@ class Sampling:
 
     def process(self, profiles: Profiles) -> Profiles:
         """What stays of a request; never an error."""
-        return self._decisions.carry_out(profiles, adjustments=self._adjusted_for(profiles))
+        return self._carry_out(profiles)
 
-    def _adjusted_for(self, profiles: Profiles) -> Adjustments | None:
-        """What is adjusted now; a new version in the request is an incident already."""
+    def _carry_out(
+        self, profiles: Profiles, traces: TraceDecisions | None = None, *, annotates: bool = True
+    ) -> Profiles:
+        self._look_at_incidents(profiles)
+        adjustments = self._adjustments.current()
+        selected = self._decisions.carry_out(profiles, traces, adjustments=adjustments, annotates=annotates)
+        if selected.lifted:
+            self._metrics.add(INCIDENT_SAMPLES, selected.lifted, processor=self._id)
+        return selected.profiles
+
+    def _look_at_incidents(self, profiles: Profiles) -> None:
+        """End those that are over; a new version in the request starts one."""
+        self._incidents.end_due()
         if self._versions is not None and self._boost_secs is not None:
             for service, version in self._versions.new(profiles.service_versions()):
                 self._incidents.boost(service, version, self._boost_secs)
-        self._incidents.end_due()
-        return self._adjustments.current()
 
 
 class TraceSampling(Sampling):
@@ -79,10 +90,7 @@ class TraceSampling(Sampling):
 
     def process(self, profiles: Profiles) -> Profiles:
         """What stays of a request, by what is known of its traces now; never an error."""
-        adjustments = self._adjusted_for(profiles)
-        return self._decisions.carry_out(
-            profiles, self.wait.decisions, adjustments=adjustments, annotates=self._annotates
-        )
+        return self._carry_out(profiles, self.wait.decisions, annotates=self._annotates)
 
 
 def _create(config: SamplingConfig, settings: ComponentSettings) -> Sampling:

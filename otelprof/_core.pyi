@@ -27,6 +27,8 @@ from otelprof._core_policy import (
 from otelprof._core_pprof import Pprof
 from otelprof._core_summary import Rejection, SummaryRow
 from otelprof._core_svg import svg_diff, svg_from_folded
+from otelprof._core_tables import ArrowRows as _ArrowRows
+from otelprof._core_tables import TableRows, Tables, WrittenSymbols
 from otelprof._core_traces import Observed, PendingTraces, TraceDecisions, TraceState
 
 __all__ = [
@@ -53,8 +55,11 @@ __all__ = [
     "Selected",
     "ServiceDecided",
     "SummaryRow",
+    "TableRows",
+    "Tables",
     "TraceDecisions",
     "TraceState",
+    "WrittenSymbols",
     "__version__",
     "inflate",
     "svg_diff",
@@ -290,6 +295,38 @@ class Profiles:
                 a Sample stays one, and timestamps without values count 1 each.
             native_names: give frames without a symbol a function that is called by file and address.
             combine: add up samples of the same stack and labels; a sum stays within 64 bits.
+        """
+
+    def to_tables(self, written: WrittenSymbols, *, now_unix_nano: int, tenant: str = "") -> Tables:
+        """The request as rows of the tables of a store (`docs/storage.md`). Deterministic.
+
+        Args:
+            written: symbols that are in the tables already: they are left out.
+            now_unix_nano: the time of Profiles that have none.
+            tenant: of all rows.
+        """
+
+    @staticmethod
+    def from_tables(
+        samples: _ArrowRows,
+        stacks: _ArrowRows,
+        frames: _ArrowRows,
+        labels: _ArrowRows | None = None,
+        limits: Limits | None = None,
+    ) -> Profiles:
+        """Rows of the tables of a store as a request: a Profile for each window, type and set of labels.
+
+        Args:
+            samples: `service`, `sample_type`, `unit`, `stack_id` and `value`; of the other columns, what is
+                wanted.
+            stacks: all that `samples` refers to, once or more, and others as well.
+            frames: the same of `stacks`.
+            labels: of those that are not here, the service is known, and nothing else.
+            limits: of the tables; the defaults when None.
+
+        Raises:
+            InvalidRequestError: a column is missing or of another type, or what a row refers to is.
+            RequestTooLargeError: over a limit.
         """
 
     def to_speedscope(

@@ -144,24 +144,38 @@ impl Assembly {
 
     /// The request: Profiles of one scope of one Resource, each with an id made from the content.
     pub fn finish(
-        mut self,
+        self,
         resource: &[(String, String)],
         scope: Option<Scope>,
-        mut profiles: Vec<Profile>,
+        profiles: Vec<Profile>,
         unknown_fields: u64,
     ) -> Result<Profiles> {
-        let resource = self.resource(resource)?;
+        self.finish_groups([(resource, scope, profiles)], unknown_fields)
+    }
+
+    /// The request: Profiles of several Resources, each of one scope.
+    pub fn finish_groups<'g>(
+        mut self,
+        groups: impl IntoIterator<Item = (&'g [(String, String)], Option<Scope>, Vec<Profile>)>,
+        unknown_fields: u64,
+    ) -> Result<Profiles> {
+        let mut resources = vec![];
+        for (pairs, scope, profiles) in groups {
+            let scopes = vec![ScopeProfiles { scope, profiles, schema_url: Span::default() }];
+            resources.push(ResourceProfiles { resource: self.resource(pairs)?, scopes, schema_url: Span::default() });
+        }
         let body: Bytes = [&self.body[..], &self.text].concat().into();
         let ids = ProfileIds::new(&body);
-        for (index, profile) in profiles.iter_mut().enumerate() {
-            profile.profile_id = ids.make(Place { resource: 0, scope: 0, profile: index });
-            profile.profile_id_made = true;
+        for (place, resource) in resources.iter_mut().enumerate() {
+            for (index, profile) in resource.scopes[0].profiles.iter_mut().enumerate() {
+                profile.profile_id = ids.make(Place { resource: place, scope: 0, profile: index });
+                profile.profile_id_made = true;
+            }
         }
-        let scopes = vec![ScopeProfiles { scope, profiles, schema_url: Span::default() }];
         Ok(Profiles {
             body,
             dictionary: Arc::new(self.dictionary),
-            resources: vec![ResourceProfiles { resource, scopes, schema_url: Span::default() }],
+            resources,
             samples: Arc::new(self.samples),
             rejections: vec![],
             repairs: self.repairs,

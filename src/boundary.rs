@@ -12,6 +12,7 @@ mod pprof;
 mod profiles;
 mod svg;
 mod table_bytes;
+mod tables;
 mod times;
 mod traces;
 
@@ -34,6 +35,7 @@ use self::policy::{
 };
 use self::pprof::Pprof;
 use self::profiles::{Profiles, Rejection, SummaryRow};
+use self::tables::{TableRows, Tables, WrittenSymbols};
 use self::traces::{Observed, PendingTraces, TraceDecisions, TraceState};
 
 pyo3::import_exception!(otelprof.errors, AmbiguousRevisionError);
@@ -86,8 +88,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Selected>()?;
     module.add_class::<ServiceDecided>()?;
     module.add_class::<SummaryRow>()?;
+    module.add_class::<TableRows>()?;
+    module.add_class::<Tables>()?;
     module.add_class::<TraceDecisions>()?;
     module.add_class::<TraceState>()?;
+    module.add_class::<WrittenSymbols>()?;
     module.add_function(wrap_pyfunction!(inflate::inflate, module)?)?;
     module.add_function(wrap_pyfunction!(svg::svg_diff, module)?)?;
     module.add_function(wrap_pyfunction!(svg::svg_from_folded, module)?)?;

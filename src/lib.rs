@@ -49,6 +49,8 @@ pub mod shift;
 pub mod assemble;
 pub mod folded;
 pub mod pprof;
+pub mod tables;
+mod text;
 
 pub mod spans;
 

@@ -8,7 +8,6 @@ mod labels;
 mod read;
 mod samples;
 mod tables;
-mod text;
 mod write;
 
 pub use write::{Pprof, PprofOptions};

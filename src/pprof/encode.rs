@@ -9,10 +9,10 @@ use super::attributes;
 use super::groups::Group;
 use super::samples::{Label, Sums};
 use super::tables::{Strings, Tables};
-use super::text::text;
 use super::write::PprofOptions;
 use crate::dictionary::{Function, Link, Mapping};
 use crate::profiles::{Profiles, Scope, ValueType};
+use crate::text::text;
 use crate::value::AnyValue;
 use crate::wire::Writer;
 
@@ -356,19 +356,19 @@ fn is_list_of_one_kind(items: &[AnyValue]) -> bool {
 
 impl Profiles {
     /// The value of the attribute of a key among some.
-    fn find(&self, owned: &[u32], key: &str) -> Option<&AnyValue> {
+    pub(crate) fn find(&self, owned: &[u32], key: &str) -> Option<&AnyValue> {
         let attributes = owned.iter().map(|&index| &self.dictionary.attributes[index as usize]);
         attributes.into_iter().find(|attribute| self.string(attribute.key) == key.as_bytes()).map(|a| &a.value)
     }
 
     /// Whether a function has a name.
-    fn is_named(&self, function: u32) -> bool {
+    pub(crate) fn is_named(&self, function: u32) -> bool {
         let function = &self.dictionary.functions[function as usize];
         !self.string(function.name).is_empty() || !self.string(function.system_name).is_empty()
     }
 
     /// The build id of a mapping: the linker's, or Go's, or the profiler's own.
-    fn build_id(&self, owned: &[u32]) -> Vec<u8> {
+    pub(crate) fn build_id(&self, owned: &[u32]) -> Vec<u8> {
         let keys = [attributes::BUILD_ID_GNU, attributes::BUILD_ID_GO, attributes::BUILD_ID_HTLHASH];
         let ids = keys.into_iter().filter_map(|key| self.find(owned, key)).map(|id| text(self, id));
         // Go's toolchain can be told to leave its id out, and writes this.

@@ -3,8 +3,8 @@
 use super::encode::Encoder;
 use super::groups::groups;
 use super::tables::Tables;
-use super::text::text;
 use crate::profiles::{Profiles, Resource, ValueType};
+use crate::text::text;
 use crate::value::KeyValue;
 
 /// What a pprof is to hold. Empty names of labels leave what they would hold out.
@@ -85,7 +85,7 @@ impl Profiles {
         pairs.map(|pair| (self.key(pair), text(self, &pair.value).into_owned())).collect()
     }
 
-    pub(super) fn key(&self, pair: &KeyValue) -> String {
+    pub(crate) fn key(&self, pair: &KeyValue) -> String {
         let key = if pair.key_index == 0 { pair.key.of(&self.body) } else { self.string(pair.key_index) };
         lossy(key)
     }

@@ -191,7 +191,7 @@ def pprof_totals(readers: Iterable[Reader]) -> Totals:
                 if id(location) not in told:
                     told[id(location)] = _told(location)
             stack = tuple(told[id(location)] for location in row.stack)
-            labels = frozenset((label._replace(value=_plain(label.value)), n) for label, n in row.labels)
+            labels = frozenset((label._replace(value=plain(label.value)), n) for label, n in row.labels)
             for kind, value in zip(reader.types, values, strict=True):
                 found[kind, Row(stack, labels)] += value
     return found
@@ -207,8 +207,8 @@ def _location(tables: Tables, index: int) -> tuple[Any, ...]:
     mapping = None
     if location.mapping_index:
         told = tables.mappings[location.mapping_index]
-        owned = _attributes(tables, told.attribute_indices)
-        ids = (_text(tables, owned[key]) for key in BUILD_IDS if key in owned)
+        owned = attributes_of(tables, told.attribute_indices)
+        ids = (attribute_text(tables, owned[key]) for key in BUILD_IDS if key in owned)
         build_id = next((known for known in ids if known not in {"", "redacted"}), "")
         filename = tables.strings[told.filename_strindex]
         mapping = (told.memory_start, told.memory_limit, told.file_offset, filename, build_id, ())
@@ -218,11 +218,12 @@ def _location(tables: Tables, index: int) -> tuple[Any, ...]:
         indices = (function.name_strindex, function.system_name_strindex, function.filename_strindex)
         name, system_name, filename = (tables.strings[string] for string in indices)
         lines.append(((name, system_name, filename, function.start_line), line.line, line.column))
-    folded = _attributes(tables, location.attribute_indices).get("pprof.location.is_folded", AnyValue())
+    folded = attributes_of(tables, location.attribute_indices).get("pprof.location.is_folded", AnyValue())
     return mapping, location.address, tuple(lines), folded.bool_value
 
 
-def _attributes(tables: Tables, indices: Iterable[int]) -> dict[str, AnyValue]:
+def attributes_of(tables: Tables, indices: Iterable[int]) -> dict[str, AnyValue]:
+    """The values of some attributes by their keys; of a key that stands twice, the last."""
     owned = (tables.attributes[index] for index in indices)
     return {tables.strings[attribute.key_strindex]: attribute.value for attribute in owned}
 
@@ -249,10 +250,11 @@ def _values(tables: Tables, value: AnyValue, unit: str) -> list[tuple[str | int,
         return [one for item in value.array_value.values for one in _values(tables, item, unit)]
     if value.WhichOneof("value") == "int_value":
         return [(value.int_value, unit)]
-    return [(_plain(_text(tables, value)), "")]
+    return [(plain(attribute_text(tables, value)), "")]
 
 
-def _text(tables: Tables, value: AnyValue) -> str:
+def attribute_text(tables: Tables, value: AnyValue) -> str:
+    """A value where only text can stand."""
     told = _json(tables, value)
     if told is None:
         return ""
@@ -282,7 +284,7 @@ def _key(tables: Tables, pair: KeyValue) -> str:
     return tables.strings[pair.key_strindex] if pair.key_strindex else pair.key
 
 
-def _plain(text: str | int) -> str | int:
+def plain(text: str | int) -> str | int:
     """A text, numbers in which are written as Python writes them: there is more than one right way."""
     if isinstance(text, int):
         return text

@@ -10,7 +10,7 @@ use crate::value::AnyValue;
 
 /// A value as text: strings as they are, numbers and booleans as JSON has them, bytes in hexadecimal digits, lists
 /// and maps as JSON.
-pub(super) fn text<'a>(profiles: &'a Profiles, value: &AnyValue) -> Cow<'a, str> {
+pub(crate) fn text<'a>(profiles: &'a Profiles, value: &AnyValue) -> Cow<'a, str> {
     match value {
         AnyValue::String(span) => String::from_utf8_lossy(span.of(&profiles.body)),
         AnyValue::StringIndex(index) => String::from_utf8_lossy(profiles.string(*index)),

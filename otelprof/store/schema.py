@@ -1,0 +1,78 @@
+"""The tables of a store: their names, their order, and how their columns are encoded.
+
+The columns themselves are made by the core (`Profiles.to_tables`), and told in `docs/storage.md`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from deltalake import WriterProperties
+
+SCHEMA_VERSION: Final = 1
+"""Of the columns; it stands in each table's description, and a reader refuses a later one."""
+PARTITION: Final = ["date"]
+_ZSTD_LEVEL: Final = 9
+_MIB: Final = 1 << 20
+_FALSE_POSITIVES: Final = 0.01
+
+
+class Table(StrEnum):
+    """A table, by the name of its folder.
+
+    In this order they are written: a row never comes before what it refers to. What is removed goes in the
+    opposite order.
+    """
+
+    FRAMES = "frames"
+    STACKS = "stacks"
+    LABELS = "labels"
+    SAMPLES = "samples"
+
+    @property
+    def description(self) -> str:
+        """What a table says of itself."""
+        return f"otelprof {self.value}, schema {SCHEMA_VERSION}"
+
+    @property
+    def id_column(self) -> str | None:
+        """The content id of a symbol table; None for samples."""
+        return _ID_COLUMN.get(self)
+
+
+_ID_COLUMN: Final = {Table.FRAMES: "location_id", Table.STACKS: "stack_id", Table.LABELS: "labels_id"}
+
+
+def writer_properties(table: Table, *, traces: int = 0) -> WriterProperties:
+    """How a file of a table is written.
+
+    Args:
+        table: the table.
+        traces: how many traces it will hold at most, for the filter by which a reader skips it; 0 for a file
+            in the order of traces, which a reader skips by its bounds.
+    """
+    from deltalake import BloomFilterProperties, ColumnProperties, WriterProperties  # noqa: PLC0415 - heavy
+
+    columns: dict[str, ColumnProperties] = {}
+    if table is Table.SAMPLES:
+        # In the order of traces: an id starts as the one before it, and numbers go on from the last.
+        ids = ColumnProperties(
+            dictionary_enabled=False,
+            encoding="DELTA_BYTE_ARRAY",
+            statistics_enabled="PAGE",
+            bloom_filter_properties=BloomFilterProperties(
+                set_bloom_filter_enabled=True, fpp=_FALSE_POSITIVES, ndv=traces
+            )
+            if traces
+            else None,
+        )
+        spans = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BYTE_ARRAY")
+        starts = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
+        columns = {"trace_id": ids, "span_id": spans, "window_start": starts}
+    return WriterProperties(
+        compression="ZSTD",
+        compression_level=_ZSTD_LEVEL,
+        column_properties=columns,
+    )

@@ -1,0 +1,137 @@
+"""A store: its place, and its tables as they are now."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from otelprof.errors import PermanentError, UnavailableError
+from otelprof.store.schema import SCHEMA_VERSION, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from deltalake import DeltaTable
+
+_S3_SCHEMES: Final = frozenset({"s3", "s3a"})
+
+
+class StoreError(PermanentError):
+    """The store cannot be used as it is; says which table, and what to do."""
+
+
+class EmptyStoreError(StoreError):
+    """There is no table there."""
+
+
+def check_url(url: str) -> str:
+    """A store's place: a folder, or a URL without credentials.
+
+    Raises:
+        ValueError: it has credentials, which would end up in logs.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query:
+        message = "a store's URL has no credentials: give them in the environment, or as storage_options"
+        raise ValueError(message)
+    if not url:
+        message = "the URL of a store is empty: give a folder, or a URL like s3://bucket/otelprof"
+        raise ValueError(message)
+    return url
+
+
+class Store:
+    """The tables under one URL.
+
+    Args:
+        url: a folder, `file://`, `s3://`, `gs://`, `az://`.
+        options: of the object store, as delta-rs has them (`aws_region`, `aws_endpoint`, ...); credentials
+            come from the usual environment variables when they are not here.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+        self.url = check_url(url).rstrip("/")
+        self.options = dict(options or {})
+        if urlsplit(url).scheme in _S3_SCHEMES:
+            # Two writers must not both make commit 17; S3 and most that speak its protocol can tell.
+            self.options.setdefault("aws_conditional_put", "etag")
+        self._tables: dict[Table, DeltaTable] = {}
+
+    def place(self, table: Table) -> str:
+        """Where a table is."""
+        return f"{self.url}/{table.value}"
+
+    def table(self, table: Table) -> DeltaTable:
+        """A table as it was when it was last refreshed.
+
+        Raises:
+            EmptyStoreError: it is not there.
+            StoreError: another version of otelprof wrote it, or it is no table.
+            UnavailableError: the store cannot be reached.
+        """
+        known = self._tables.get(table)
+        if known is not None:
+            return known
+        from deltalake import DeltaTable  # noqa: PLC0415 - heavy: only where a store is used
+        from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415 - as above
+
+        with self.errors(table):
+            try:
+                opened = DeltaTable(self.place(table), storage_options=self.options)
+            except TableNotFoundError as error:
+                message = f"nothing is stored at {self.url} yet: there is no table {table.value}"
+                raise EmptyStoreError(message) from error
+            _check_version(table, opened.metadata().description)
+        self._tables[table] = opened
+        return opened
+
+    def refresh(self, *tables: Table) -> None:
+        """See what was committed since; in the order that is given, or that in which rows are removed.
+
+        Raises:
+            StoreError: see `table`.
+            UnavailableError: the store cannot be reached.
+        """
+        for table in tables or reversed(list(Table)):
+            if table in self._tables:
+                with self.errors(table):
+                    self._tables[table].update_incremental()
+            else:
+                self.table(table)
+
+    def forget(self, table: Table) -> None:
+        """Open it anew when it is used next."""
+        self._tables.pop(table, None)
+
+    @contextmanager
+    def errors(self, table: Table) -> Iterator[None]:
+        """Turn what delta-rs raises into this project's errors."""
+        from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError  # noqa: PLC0415 - heavy
+
+        try:
+            yield
+        except CommitFailedError as error:
+            self.forget(table)
+            message = f"table {table.value} at {self.url} was changed by others meanwhile: {error}"
+            raise UnavailableError(message) from error
+        except DeltaProtocolError as error:
+            message = f"table {table.value} at {self.url} cannot be read: {error}"
+            raise StoreError(message) from error
+        except (DeltaError, OSError) as error:
+            self.forget(table)
+            message = f"table {table.value} at {self.url} cannot be reached: {error}"
+            raise UnavailableError(message) from error
+
+
+def _check_version(table: Table, description: str | None) -> None:
+    word, _, version = (description or "").rpartition(" ")
+    if word != f"otelprof {table.value}, schema" or not version.isdecimal():
+        message = f"there is a table {table.value}, and it is not otelprof's: it says {description!r}"
+        raise StoreError(message)
+    if int(version) > SCHEMA_VERSION:
+        known = SCHEMA_VERSION
+        message = (
+            f"table {table.value} has schema {version}, and this otelprof reads up to {known}: upgrade it"
+        )
+        raise StoreError(message)

@@ -1,0 +1,75 @@
+//! Which rows of the symbol tables a writer has written, so that it need not do so again.
+
+use std::sync::{Mutex, PoisonError};
+
+use rustc_hash::FxHashSet;
+
+/// A row of a symbol table: its date in days since 1970, and its id.
+pub(crate) type Key = (i32, i64);
+
+/// Rows of the three symbol tables.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys {
+    pub(crate) stacks: FxHashSet<Key>,
+    pub(crate) locations: FxHashSet<Key>,
+    pub(crate) labels: FxHashSet<Key>,
+}
+
+impl Keys {
+    fn len(&self) -> usize {
+        self.stacks.len() + self.locations.len() + self.labels.len()
+    }
+
+    fn extend(&mut self, other: &Self) {
+        self.stacks.extend(&other.stacks);
+        self.locations.extend(&other.locations);
+        self.labels.extend(&other.labels);
+    }
+}
+
+/// What was written, and used lately: two generations, of which the older one goes when the younger one is full.
+#[derive(Debug)]
+pub struct Written {
+    /// Of a generation.
+    max_keys: usize,
+    generations: Mutex<[Keys; 2]>,
+}
+
+impl Written {
+    /// Remember this many rows at most; each takes about 20 bytes.
+    pub fn new(max_keys: usize) -> Self {
+        Self { max_keys: max_keys.div_ceil(2).max(1), generations: Mutex::default() }
+    }
+
+    /// Note that all of these are in the tables now.
+    pub(crate) fn remember(&self, keys: &Keys) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let [younger, older] = &mut *generations;
+        if younger.len() + keys.len() > self.max_keys {
+            *older = std::mem::take(younger);
+        }
+        if keys.len() <= self.max_keys {
+            younger.extend(keys);
+        }
+    }
+
+    /// How many rows are remembered; one may count twice.
+    pub fn len(&self) -> usize {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Keys::len).sum()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Keep those of the keys that were not written.
+    pub(super) fn news(&self, keys: &Keys) -> Keys {
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = |table: fn(&Keys) -> &FxHashSet<Key>| -> FxHashSet<Key> {
+            let is_new = |key: &&Key| !generations.iter().any(|known| table(known).contains(*key));
+            table(keys).iter().filter(is_new).copied().collect()
+        };
+        Keys { stacks: news(|k| &k.stacks), locations: news(|k| &k.locations), labels: news(|k| &k.labels) }
+    }
+}

@@ -15,7 +15,8 @@ SCHEMA_VERSION: Final = 1
 """Of the columns; it stands in each table's description, and a reader refuses a later one."""
 PARTITION: Final = ["date"]
 _ZSTD_LEVEL: Final = 9
-_MIB: Final = 1 << 20
+_ROWS_PER_GROUP: Final = 1 << 17
+"""About what one service makes in an hour: windows and stacks of few services take few bits each."""
 _FALSE_POSITIVES: Final = 0.01
 
 
@@ -57,22 +58,18 @@ def writer_properties(table: Table, *, traces: int = 0) -> WriterProperties:
 
     columns: dict[str, ColumnProperties] = {}
     if table is Table.SAMPLES:
-        # In the order of traces: an id starts as the one before it, and numbers go on from the last.
-        ids = ColumnProperties(
+        # In the order of traces an id starts as the one before it, or is the same.
+        has_filter = BloomFilterProperties(set_bloom_filter_enabled=True, fpp=_FALSE_POSITIVES, ndv=traces)
+        columns["trace_id"] = ColumnProperties(
             dictionary_enabled=False,
             encoding="DELTA_BYTE_ARRAY",
             statistics_enabled="PAGE",
-            bloom_filter_properties=BloomFilterProperties(
-                set_bloom_filter_enabled=True, fpp=_FALSE_POSITIVES, ndv=traces
-            )
-            if traces
-            else None,
+            bloom_filter_properties=has_filter if traces else None,
         )
-        spans = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BYTE_ARRAY")
-        starts = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
-        columns = {"trace_id": ids, "span_id": spans, "window_start": starts}
+        columns["span_id"] = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BYTE_ARRAY")
     return WriterProperties(
         compression="ZSTD",
         compression_level=_ZSTD_LEVEL,
+        max_row_group_size=_ROWS_PER_GROUP,
         column_properties=columns,
     )

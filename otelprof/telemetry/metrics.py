@@ -31,6 +31,7 @@ from otelprof.telemetry.policy_metrics import (
     REDACTED_TEXTS,
     SAMPLING_SAMPLES,
 )
+from otelprof.telemetry.store_metrics import STORE_METRICS
 from otelprof.telemetry.text import printable
 
 if TYPE_CHECKING:
@@ -352,6 +353,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     PAYLOADS_DROPPED,
     REDACTED_TEXTS,
     *DECISION_METRICS,
+    *STORE_METRICS,
     EXPORTER_SENT,
     EXPORTER_SEND_FAILED,
     EXPORTER_ENQUEUE_FAILED,

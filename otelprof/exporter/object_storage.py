@@ -1,0 +1,92 @@
+"""The `object_storage` exporter: profiles as open tables on any object store, or in a folder."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ByteSize, Field, field_validator
+
+from otelprof.component import ExporterFactory
+from otelprof.config.exporter import BatchConfig, ExporterConfig, SendingQueueConfig
+from otelprof.config.units import Duration
+from otelprof.store.store import Store, check_url
+from otelprof.store.writer import StoreWriter
+from otelprof.telemetry.metrics import EXPORTER_SENT_BYTES
+from otelprof.telemetry.store_metrics import STORE_ROWS_WRITTEN
+
+if TYPE_CHECKING:
+    from otelprof._core import Profiles
+    from otelprof.component import ComponentSettings
+
+_MIB: Final = 1 << 20
+
+
+def _default_queue() -> SendingQueueConfig:
+    """A flush is a request made of all that came since the last one, and there is one at a time."""
+    batch = BatchConfig(
+        flush_timeout=60.0, sizer="bytes", min_size=ByteSize(64 * _MIB), max_size=ByteSize(64 * _MIB)
+    )
+    return SendingQueueConfig(num_consumers=1, batch=batch)
+
+
+class ObjectStorageConfig(ExporterConfig):
+    """Where the tables are, and what they are told.
+
+    Attributes:
+        url: a folder, `file://`, `s3://bucket/prefix`, `gs://`, `az://`; no credentials in it.
+        storage_options: of the object store, as delta-rs names them; credentials come from the usual
+            environment variables when they are not here.
+        tenant: in the column of that name, in every row.
+        max_symbols: symbols of which the writer remembers that they are written, about 40 bytes each.
+        sending_queue: its batch is a flush: `flush_timeout` says how long profiles wait for it.
+        timeout: seconds that one flush may take.
+    """
+
+    url: str
+    storage_options: dict[str, str] = Field(default_factory=dict, repr=False)
+    tenant: str = Field(default="", max_length=256)
+    max_symbols: int = Field(default=2_000_000, ge=1_000, le=100_000_000)
+    sending_queue: SendingQueueConfig = Field(default_factory=_default_queue)
+    timeout: Duration = Field(default=30.0, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _has_no_credentials(cls, url: str) -> str:
+        return check_url(url)
+
+
+class ObjectStorageExporter:
+    """Adds each request to the tables of a store."""
+
+    def __init__(self, config: ObjectStorageConfig, settings: ComponentSettings) -> None:
+        self._config = config
+        self._id = str(settings.id)
+        self._metrics = settings.metrics
+        store = Store(config.url, config.storage_options)
+        self._writer = StoreWriter(
+            store, settings.clock, tenant=config.tenant, max_symbols=config.max_symbols
+        )
+        self._lock = Lock()
+
+    def start(self) -> None:
+        """Nothing to acquire: the tables are made with the first request."""
+
+    def export(self, profiles: Profiles) -> None:
+        """Add a request to the tables; when this returns, readers see it.
+
+        Raises:
+            StoreError: the tables there are not ours, or of a later schema.
+            UnavailableError: the store cannot be reached; the same request may be written again.
+        """
+        with self._lock:
+            flushed = self._writer.write(profiles)
+        self._metrics.add(EXPORTER_SENT_BYTES, profiles.wire_bytes, exporter=self._id)
+        for table, rows in flushed.rows.items():
+            self._metrics.add(STORE_ROWS_WRITTEN, rows, exporter=self._id, table=table.value)
+
+    def shutdown(self) -> None:
+        """Nothing to release."""
+
+
+factory: Final = ExporterFactory(ObjectStorageConfig, ObjectStorageExporter)

@@ -1,19 +1,19 @@
-"""A load as a fleet of Go services makes it, the same for every run: 20 services, a CPU profile each ten seconds.
+"""A load as a fleet of Go services makes it, the same for every run: 20 services, a CPU profile every 10 s.
 
-A profile has two sample types (samples and nanoseconds), 600 stack samples drawn by Zipf's law from the 400
-stacks of its service (depth up to 45, prefixes shared). Functions have the names and files of Go packages; a
-share of them is common to all services. With `linked`, half of the stacks carry random trace and span ids, up to
-three spans of a stack in each profile.
+A profile has two sample types (samples and nanoseconds), and 600 stack samples drawn by Zipf's law from
+the 400 stacks of its service (depth up to 45, prefixes shared). Functions have the names and files of Go
+packages; a share of them is common to all services. With `linked`, half of the stacks carry random trace and
+span ids, up to three spans of a stack in each profile.
 
-This is the load that a Pyroscope server was measured with: 20 services x 360 profiles, about 207 distinct stacks
-a profile, 56 kB of gzip pprof each.
+This is the load that a Pyroscope server was measured with: 20 services x 360 profiles, some 200 distinct
+stacks and 56 kB of gzip pprof each.
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 from itertools import accumulate
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
@@ -34,9 +34,41 @@ START: Final = 1_750_000_000_000_000_000
 _COMMON_FUNCTIONS: Final = 1_500
 _OWN_FUNCTIONS: Final = 2_500
 _WORDS: Final = (
-    "store query merge index block cache ring write read client server proto label tenant series chunk head flush"
-    " compact limit route parse encode stream batch queue worker shard token lease watch sync heap table"
-).split()
+    "store",
+    "query",
+    "merge",
+    "index",
+    "block",
+    "cache",
+    "ring",
+    "write",
+    "read",
+    "client",
+    "server",
+    "proto",
+    "label",
+    "tenant",
+    "series",
+    "chunk",
+    "head",
+    "flush",
+    "compact",
+    "limit",
+    "route",
+    "parse",
+    "encode",
+    "stream",
+    "batch",
+    "queue",
+    "worker",
+    "shard",
+    "token",
+    "lease",
+    "watch",
+    "sync",
+    "heap",
+    "table",
+)
 
 
 @dataclass
@@ -51,21 +83,22 @@ class Service:
     )
 
 
-def _function_names(chance: random.Random, package: str, count: int) -> list[tuple[str, str]]:
+def _function_names(chance: Random, package: str, count: int) -> list[tuple[str, str]]:
     """Names and files of so many functions."""
     found = []
     for _ in range(count):
         words = chance.choices(_WORDS, k=4)
         folder = f"{package}/{words[0]}{words[1]}"
-        name = f"{folder}.(*{words[2].title()}{words[3].title()}).{chance.choice(_WORDS).title()}{chance.randrange(99)}"
+        method = f"{chance.choice(_WORDS).title()}{chance.randrange(99)}"
+        name = f"{folder}.(*{words[2].title()}{words[3].title()}).{method}"
         found.append((name, f"/root/go/pkg/mod/{folder}/{words[2]}_{words[3]}.go"))
     return found
 
 
 def service(number: int) -> Service:
     """A service of the fleet."""
-    common = _function_names(random.Random(-1), "google.golang.org/grpc/internal", _COMMON_FUNCTIONS)
-    chance = random.Random(number)
+    common = _function_names(Random(-1), "google.golang.org/grpc/internal", _COMMON_FUNCTIONS)
+    chance = Random(number)
     name = f"service-{number:02d}"
     functions = common + _function_names(chance, f"github.com/example/{name}/pkg", _OWN_FUNCTIONS)
     d = ProfilesDictionary()
@@ -123,7 +156,7 @@ def _resource(request: ExportProfilesServiceRequest, name: str) -> None:
 
 def request(of: Service, window: int, *, linked: bool = False) -> bytes:
     """The request of a service for one ten-second window: two Profiles of the same Samples."""
-    chance = random.Random(f"{of.name} {window} {linked}")
+    chance = Random(f"{of.name} {window} {linked}")
     message = ExportProfilesServiceRequest()
     message.dictionary.ParseFromString(of.dictionary)
     d = message.dictionary

@@ -9,7 +9,8 @@ from pydantic import ByteSize, Field, field_validator
 
 from otelprof.component import ExporterFactory
 from otelprof.config.exporter import BatchConfig, ExporterConfig, SendingQueueConfig
-from otelprof.config.units import Duration
+from otelprof.config.units import Duration  # noqa: TC001 - pydantic reads it at run time
+from otelprof.errors import UnavailableError
 from otelprof.store.store import Store, check_url
 from otelprof.store.writer import StoreWriter
 from otelprof.telemetry.metrics import EXPORTER_SENT_BYTES
@@ -68,9 +69,11 @@ class ObjectStorageExporter:
             store, settings.clock, tenant=config.tenant, max_symbols=config.max_symbols
         )
         self._lock = Lock()
+        self._is_running = False
 
     def start(self) -> None:
-        """Nothing to acquire: the tables are made with the first request."""
+        """Take requests; the tables are made with the first one."""
+        self._is_running = True
 
     def export(self, profiles: Profiles) -> None:
         """Add a request to the tables; when this returns, readers see it.
@@ -80,13 +83,18 @@ class ObjectStorageExporter:
             UnavailableError: the store cannot be reached; the same request may be written again.
         """
         with self._lock:
+            if not self._is_running:
+                message = f"the exporter of {self._config.url} does not run"
+                raise UnavailableError(message)
             flushed = self._writer.write(profiles)
         self._metrics.add(EXPORTER_SENT_BYTES, profiles.wire_bytes, exporter=self._id)
         for table, rows in flushed.rows.items():
             self._metrics.add(STORE_ROWS_WRITTEN, rows, exporter=self._id, table=table.value)
 
     def shutdown(self) -> None:
-        """Nothing to release."""
+        """Take no more requests; when it has returned, none is being written."""
+        with self._lock:
+            self._is_running = False
 
 
 factory: Final = ExporterFactory(ObjectStorageConfig, ObjectStorageExporter)

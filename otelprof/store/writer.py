@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +12,17 @@ from otelprof.store.schema import PARTITION, Table, writer_properties
 from otelprof.store.store import EmptyStoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from otelprof._core import Profiles, TableRows
     from otelprof.clock import Clock
     from otelprof.store.store import Store
 
 _COMMIT_RETRIES: Final = 30
 """Of one commit: as many others may get ahead of it."""
+_MAX_ATTEMPTS: Final = 64
+"""More requests than this do not wait for a retry at once."""
+_NANOS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,52 @@ class Flushed:
     rows: dict[Table, int]
 
 
+@dataclass
+class _Attempt:
+    """What a commit says of itself, so that the same request is never added twice.
+
+    A name that is used for one request after the other, and the number of the request (Delta's application
+    transactions).
+    """
+
+    app_id: str
+    sequence: int = 0
+    request: Profiles | None = None
+
+
+class _Attempts:
+    """Gives each request a name that no other one in flight has; who failed keeps its own for the retry."""
+
+    def __init__(self) -> None:
+        self._run = uuid.uuid4()
+        self._all: list[_Attempt] = []
+
+    @contextmanager
+    def of(self, request: Profiles) -> Iterator[_Attempt]:
+        """The attempt to write a request; free again when it did not fail."""
+        attempt = next((known for known in self._all if known.request is request), None)
+        if attempt is None:
+            free = (known for known in self._all if known.request is None)
+            attempt = next(free, None) or self._another()
+            attempt.sequence += 1
+            attempt.request = request
+        # The one that was used last stands last.
+        self._all.remove(attempt)
+        self._all.append(attempt)
+        yield attempt
+        attempt.request = None
+
+    def _another(self) -> _Attempt:
+        if len(self._all) >= _MAX_ATTEMPTS:
+            # Its request failed long ago, and was given up.
+            return self._all[0]
+        attempt = _Attempt(f"otelprof-{self._run}-{len(self._all)}")
+        self._all.append(attempt)
+        return attempt
+
+
 class StoreWriter:
-    """Appends requests to the tables of a store; safe across threads, one request at a time.
+    """Appends requests to the tables of a store; for one thread at a time.
 
     Args:
         store: where to.
@@ -45,10 +95,7 @@ class StoreWriter:
         self._clock = clock
         self._tenant = tenant
         self._written = WrittenSymbols(max_symbols=max_symbols)
-        # Of this run: a commit says which of its requests it holds, so that one is never added twice.
-        self._app_id = f"otelprof-{uuid.uuid4()}"
-        self._sequence = 0
-        self._pending: Profiles | None = None
+        self._attempts = _Attempts()
 
     def write(self, profiles: Profiles) -> Flushed:
         """Add a request; when this returns, readers see it.
@@ -59,22 +106,19 @@ class StoreWriter:
             StoreError: the tables cannot be used.
             UnavailableError: the store cannot be reached, or too many others wrote at once.
         """
-        if profiles is not self._pending:
-            self._sequence += 1
-            self._pending = profiles
-        now = round(self._clock.now() * 1e9)
-        tables = profiles.to_tables(self._written, now_unix_nano=now, tenant=self._tenant)
-        rows = {}
-        for table in Table:
-            of_table: TableRows = getattr(tables, table.value)
-            rows[table] = len(of_table)
-            if len(of_table):
-                self._append(table, of_table, traces=tables.trace_count)
-        self._written.remember(tables)
-        self._pending = None
+        with self._attempts.of(profiles) as attempt:
+            now = round(self._clock.now() * _NANOS)
+            tables = profiles.to_tables(self._written, now_unix_nano=now, tenant=self._tenant)
+            rows = {}
+            for table in Table:
+                of_table: TableRows = getattr(tables, table.value)
+                rows[table] = len(of_table)
+                if len(of_table):
+                    self._append(table, of_table, attempt, traces=tables.trace_count)
+            self._written.remember(tables)
         return Flushed(rows)
 
-    def _append(self, table: Table, rows: TableRows, *, traces: int) -> None:
+    def _append(self, table: Table, rows: TableRows, attempt: _Attempt, *, traces: int) -> None:
         from deltalake import CommitProperties, Transaction, write_deltalake  # noqa: PLC0415 - heavy
 
         try:
@@ -85,7 +129,7 @@ class StoreWriter:
         with self._store.errors(table):
             # Whether it is there, after an answer that never came.
             target.update_incremental()
-            if target.transaction_version(self._app_id) == self._sequence:
+            if target.transaction_version(attempt.app_id) == attempt.sequence:
                 return
             write_deltalake(
                 target,
@@ -94,7 +138,7 @@ class StoreWriter:
                 writer_properties=writer_properties(table, traces=traces),
                 commit_properties=CommitProperties(
                     max_commit_retries=_COMMIT_RETRIES,
-                    app_transactions=[Transaction(self._app_id, self._sequence)],
+                    app_transactions=[Transaction(attempt.app_id, attempt.sequence)],
                 ),
             )
 

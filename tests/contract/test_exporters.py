@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from deltalake import DeltaTable
 
-from otelprof.exporter import debug, file, otlp, otlp_http
+from otelprof.exporter import debug, file, object_storage, otlp, otlp_http
 from otelprof.recording.reader import open_recording
 from otelprof.testing.contract import ExporterContract, Subject
 from otelprof.testing.sink import Sink, SinkAnswer
@@ -107,6 +108,28 @@ class TestFileExporter(ExporterContract):
 
         config = file.FileExporterConfig(path=path, append=True, compression="zstd")
         return Subject(file.factory, config, delivered=delivered, fail_retryably=fill)
+
+
+class TestObjectStorageExporter(ExporterContract):
+    """The `object_storage` exporter; its backend is a folder, and what a reader finds there."""
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        """With a folder that a file can take the place of."""
+        folder, aside = tmp_path / "store", tmp_path / "aside"
+
+        def take_away() -> None:
+            if folder.exists():
+                folder.rename(aside)
+            folder.touch()
+
+        def delivered() -> int:
+            samples = (aside if aside.exists() else folder) / "samples"
+            history = DeltaTable(samples).history() if samples.exists() else []
+            return sum(1 for commit in history if commit["operation"] == "WRITE")
+
+        config = object_storage.ObjectStorageConfig(url=str(folder))
+        return Subject(object_storage.factory, config, delivered=delivered, fail_retryably=take_away)
 
 
 def _records(path: Path) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from otelprof.component import ExporterFactory
-from otelprof.config.exporter import BatchConfig, ExporterConfig, SendingQueueConfig
+from otelprof.config.exporter import ExporterConfig
 from otelprof.config.units import Duration  # noqa: TC001 - pydantic reads it at run time
 from otelprof.errors import UnavailableError
 from otelprof.store.store import Store, check_url
@@ -20,15 +20,8 @@ if TYPE_CHECKING:
     from otelprof._core import Profiles
     from otelprof.component import ComponentSettings
 
-_MIB: Final = 1 << 20
-
-
-def _default_queue() -> SendingQueueConfig:
-    """A flush is a request made of all that came since the last one, and there is one at a time."""
-    batch = BatchConfig(
-        flush_timeout=60.0, sizer="bytes", min_size=ByteSize(64 * _MIB), max_size=ByteSize(64 * _MIB)
-    )
-    return SendingQueueConfig(num_consumers=1, batch=batch)
+_FLUSH_SECS: Final = 60.0
+_FLUSH_BYTES: Final = 64 << 20
 
 
 class ObjectStorageConfig(ExporterConfig):
@@ -39,17 +32,32 @@ class ObjectStorageConfig(ExporterConfig):
         storage_options: of the object store, as delta-rs names them; credentials come from the usual
             environment variables when they are not here.
         tenant: in the column of that name, in every row.
+        flush_interval: seconds that profiles wait for others, to be added in one commit.
         max_symbols: symbols of which the writer remembers that they are written, about 40 bytes each.
-        sending_queue: its batch is a flush: `flush_timeout` says how long profiles wait for it.
+        sending_queue: a flush is one of its batches; without `batch`, one that `flush_interval` makes.
         timeout: seconds that one flush may take.
     """
 
     url: str
     storage_options: dict[str, str] = Field(default_factory=dict, repr=False)
     tenant: str = Field(default="", max_length=256)
+    flush_interval: Duration = Field(default=_FLUSH_SECS, gt=0)
     max_symbols: int = Field(default=2_000_000, ge=1_000, le=100_000_000)
-    sending_queue: SendingQueueConfig = Field(default_factory=_default_queue)
     timeout: Duration = Field(default=30.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_flush_is_a_batch(cls, value: object) -> object:
+        """One flush at a time, of all that came since the last one: few commits, not in each other's way."""
+        if not isinstance(value, dict):
+            return value
+        queue = value.get("sending_queue")
+        flush = {"flush_timeout": value.get("flush_interval", _FLUSH_SECS), "sizer": "bytes"}
+        flush |= {"min_size": _FLUSH_BYTES, "max_size": _FLUSH_BYTES}
+        default = {"num_consumers": 1, "batch": flush}
+        if queue is None:
+            return {**value, "sending_queue": default}
+        return {**value, "sending_queue": {**default, **queue}} if isinstance(queue, dict) else value
 
     @field_validator("url")
     @classmethod

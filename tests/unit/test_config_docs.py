@@ -18,6 +18,7 @@ from otelprof.config.rules import MatchConfig, RuleConfig
 from otelprof.config.tls import ClientTLS, ServerTLS
 from otelprof.exporter.debug import DebugExporterConfig
 from otelprof.exporter.file import FileExporterConfig, RotationConfig
+from otelprof.exporter.object_storage import ObjectStorageConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
 from otelprof.exporter.otlp_http import OtlpHttpExporterConfig
 from otelprof.extension.health_check import HealthCheckConfig
@@ -50,6 +51,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (RotationConfig, "Rotation of files", {}),
     (AdminConfig, "admin extension", {}),
     (HealthCheckConfig, "health_check extension", {}),
+    (ObjectStorageConfig, "object_storage exporter", {"url": "store"}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),
 ]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import pkgutil
 import re
 import threading
 from contextlib import closing
 from http.client import HTTPConnection
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from otelprof import telemetry
 from otelprof.clock import SystemClock
 from otelprof.errors import ConfigError
-from otelprof.telemetry import admin_metrics, decision_metrics
 from otelprof.telemetry import metrics as table
 from otelprof.telemetry.exposition import text_exposition
 from otelprof.telemetry.metric_spec import MetricSpec
@@ -283,7 +285,12 @@ class TestTable:
 
     def test_complete(self) -> None:
         """Every metric that is defined is in the table, once."""
-        names = {**vars(table), **vars(decision_metrics), **vars(admin_metrics)}
+        modules = [
+            import_module(f"{telemetry.__name__}.{module.name}")
+            for module in pkgutil.iter_modules(telemetry.__path__)
+            if module.name.endswith("metrics")
+        ]
+        names = {name: value for module in modules for name, value in vars(module).items()}
         defined = [value for value in names.values() if isinstance(value, MetricSpec)]
 
         assert sorted(spec.name for spec in defined) == sorted(spec.name for spec in METRICS)

@@ -8,7 +8,9 @@
     │   ├── UnsupportedEncodingError  a compression or a revision that is not spoken here
     │   ├── RequestTooLargeError      over a limit
     │   ├── UnauthenticatedError      the credentials were refused
-    │   └── ControlError              a change of the running service that cannot be made
+    │   ├── ControlError              a change of the running service that cannot be made
+    │   └── StoreError                the tables of a store are not what this version reads or writes
+    │       └── EmptyStoreError           there are none
     └── RetryableError            may succeed later; may say when (`retry_after_secs`)
         ├── OverloadedError           no memory or no room in a queue
         └── UnavailableError          the far side cannot be reached, or says so
@@ -92,6 +94,14 @@ class ControlError(PermanentError):
     """A change of the running service that cannot be made; says what stands in its way."""
 
 
+class StoreError(PermanentError):
+    """A store cannot be used as it is; says which table, and what to do."""
+
+
+class EmptyStoreError(StoreError):
+    """There is no table there."""
+
+
 class RetryableError(OtelprofError):
     """May succeed later.
 
@@ -131,6 +141,8 @@ ANSWERS: Final[dict[type[OtelprofError], Answer]] = {
     RequestTooLargeError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 413),
     UnauthenticatedError: Answer(grpc.StatusCode.UNAUTHENTICATED, 401),
     ControlError: Answer(grpc.StatusCode.FAILED_PRECONDITION, 409),
+    StoreError: Answer(grpc.StatusCode.INTERNAL, 500),
+    EmptyStoreError: Answer(grpc.StatusCode.INTERNAL, 500),
     PermanentError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
     OverloadedError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
     UnavailableError: Answer(grpc.StatusCode.UNAVAILABLE, 503),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from otelprof.cli.components import components
+from otelprof.cli.cost import app as cost
 from otelprof.cli.diagnose import diagnose
 from otelprof.cli.health import health
 from otelprof.cli.incident import app as incident
@@ -27,6 +28,7 @@ app = typer.Typer(
 for command in (run, validate, components, status, health, diagnose, inspect, replay):
     app.command()(command)
 app.add_typer(incident)
+app.add_typer(cost)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from otelprof.errors import PermanentError, UnavailableError
+from otelprof.errors import EmptyStoreError, StoreError, UnavailableError
 from otelprof.store.schema import SCHEMA_VERSION, Table
 
 if TYPE_CHECKING:
@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _S3_SCHEMES: Final = frozenset({"s3", "s3a"})
-
-
-class StoreError(PermanentError):
-    """The store cannot be used as it is; says which table, and what to do."""
-
-
-class EmptyStoreError(StoreError):
-    """There is no table there."""
 
 
 def check_url(url: str) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otelprof._core import WrittenSymbols
+from otelprof.errors import EmptyStoreError
 from otelprof.store.schema import PARTITION, Table, writer_properties
-from otelprof.store.store import EmptyStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ import pytest
 from deltalake import DeltaTable
 
 from otelprof._core import Profiles
-from otelprof.errors import UnavailableError
+from otelprof.errors import EmptyStoreError, StoreError, UnavailableError
 from otelprof.store.schema import Table
-from otelprof.store.store import EmptyStoreError, Store, StoreError
+from otelprof.store.store import Store
 from otelprof.store.writer import StoreWriter
 from otelprof.testing.clock import SimulatedClock
 

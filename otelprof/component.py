@@ -11,7 +11,7 @@ file of the component is left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 from pydantic import BaseModel, ConfigDict
 
 from otelprof.errors import ConfigError, ConfigProblem
+from otelprof.telemetry.journal import PolicyJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +150,7 @@ class ComponentSettings:
     logger: structlog.stdlib.BoundLogger
     metrics: Metrics
     clock: Clock
+    journal: PolicyJournal = field(default_factory=PolicyJournal)
 
 
 C = TypeVar("C", bound=ComponentConfig)

@@ -36,6 +36,7 @@ from otelprof.control import PipelineParts, SamplingControl, ServiceControl
 from otelprof.delivery.decisions import DecisionGate, TraceIntake
 from otelprof.delivery.sender import DirectSender, Sender
 from otelprof.log.memory import MemoryLog
+from otelprof.telemetry.journal import PolicyJournal
 from otelprof.telemetry.logging import logger_for
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Service:
         self._config = config
         self._metrics = metrics
         self._clock = clock
+        self._journal = PolicyJournal()
         # From the end to the beginning: each part is given what is behind it.
         exporters = self._used(Kind.EXPORTER)
         queues = {id_: _exporter_config(one).sending_queue for id_, one in exporters.items()}
@@ -184,7 +186,9 @@ class Service:
 
     def _settings(self, component: ConfiguredComponent) -> ComponentSettings:
         logger = logger_for(component.id, component.kind.value)
-        return ComponentSettings(component.id, component.kind, logger, self._metrics, self._clock)
+        return ComponentSettings(
+            component.id, component.kind, logger, self._metrics, self._clock, self._journal
+        )
 
 
 @dataclass(frozen=True)

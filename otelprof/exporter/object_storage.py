@@ -11,6 +11,7 @@ from otelprof.component import ExporterFactory
 from otelprof.config.exporter import ExporterConfig
 from otelprof.config.units import Duration  # noqa: TC001 - pydantic reads it at run time
 from otelprof.errors import UnavailableError
+from otelprof.store.policy import append_policy
 from otelprof.store.store import Store, check_url
 from otelprof.store.writer import StoreWriter
 from otelprof.telemetry.metrics import EXPORTER_SENT_BYTES
@@ -72,9 +73,10 @@ class ObjectStorageExporter:
         self._config = config
         self._id = str(settings.id)
         self._metrics = settings.metrics
-        store = Store(config.url, config.storage_options)
+        self._journal, self._journal_place = settings.journal, 0
+        self._store = Store(config.url, config.storage_options)
         self._writer = StoreWriter(
-            store, settings.clock, tenant=config.tenant, max_symbols=config.max_symbols
+            self._store, settings.clock, tenant=config.tenant, max_symbols=config.max_symbols
         )
         self._lock = Lock()
         self._is_running = False
@@ -94,10 +96,18 @@ class ObjectStorageExporter:
             if not self._is_running:
                 message = f"the exporter of {self._config.url} does not run"
                 raise UnavailableError(message)
+            # First, since nothing may fail once the samples are there: they would be written again.
+            self._write_policy()
             flushed = self._writer.write(profiles)
         self._metrics.add(EXPORTER_SENT_BYTES, profiles.wire_bytes, exporter=self._id)
         for table, rows in flushed.rows.items():
             self._metrics.add(STORE_ROWS_WRITTEN, rows, exporter=self._id, table=table.value)
+
+    def _write_policy(self) -> None:
+        events, place = self._journal.since(self._journal_place)
+        if events:
+            append_policy(self._store, self._config.tenant, events)
+            self._journal_place = place
 
     def shutdown(self) -> None:
         """Take no more requests; when it has returned, none is being written."""

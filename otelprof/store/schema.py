@@ -43,10 +43,21 @@ class Table(StrEnum):
         return _ID_COLUMN.get(self)
 
 
+class PolicyTable(StrEnum):
+    """The table that no other one refers to; it has no samples, and stays when they go."""
+
+    POLICY = "policy"
+
+    @property
+    def description(self) -> str:
+        """What the table says of itself."""
+        return f"otelprof {self.value}, schema {SCHEMA_VERSION}"
+
+
 _ID_COLUMN: Final = {Table.FRAMES: "location_id", Table.STACKS: "stack_id", Table.LABELS: "labels_id"}
 
 
-def writer_properties(table: Table, *, traces: int = 0) -> WriterProperties:
+def writer_properties(table: Table | PolicyTable, *, traces: int = 0) -> WriterProperties:
     """How a file of a table is written.
 
     Args:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from otelprof.errors import EmptyStoreError, StoreError, UnavailableError
-from otelprof.store.schema import SCHEMA_VERSION, Table
+from otelprof.store.schema import PARTITION, SCHEMA_VERSION, PolicyTable, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from arro3.core.types import ArrowSchemaExportable
     from deltalake import DeltaTable
 
+AnyTable = Table | PolicyTable
 _S3_SCHEMES: Final = frozenset({"s3", "s3a"})
 
 
@@ -48,13 +50,13 @@ class Store:
         if urlsplit(url).scheme in _S3_SCHEMES:
             # Two writers must not both make commit 17; S3 and most that speak its protocol can tell.
             self.options.setdefault("aws_conditional_put", "etag")
-        self._tables: dict[Table, DeltaTable] = {}
+        self._tables: dict[AnyTable, DeltaTable] = {}
 
-    def place(self, table: Table) -> str:
+    def place(self, table: AnyTable) -> str:
         """Where a table is."""
         return f"{self.url}/{table.value}"
 
-    def table(self, table: Table) -> DeltaTable:
+    def table(self, table: AnyTable) -> DeltaTable:
         """A table as it was when it was last refreshed.
 
         Raises:
@@ -78,7 +80,7 @@ class Store:
         self._tables[table] = opened
         return opened
 
-    def refresh(self, *tables: Table) -> None:
+    def refresh(self, *tables: AnyTable) -> None:
         """See what was committed since; in the order that is given, or that in which rows are removed.
 
         Raises:
@@ -92,12 +94,33 @@ class Store:
             else:
                 self.table(table)
 
-    def forget(self, table: Table) -> None:
+    def create(self, table: AnyTable, rows: ArrowSchemaExportable) -> DeltaTable:
+        """Make a table with the columns of some rows, unless another writer was quicker.
+
+        Raises:
+            StoreError: see `table`.
+            UnavailableError: the store cannot be reached.
+        """
+        from deltalake import DeltaTable  # noqa: PLC0415 - heavy
+
+        with self.errors(table):
+            DeltaTable.create(
+                self.place(table),
+                rows,
+                mode="ignore",
+                partition_by=PARTITION,
+                name=table.value,
+                description=table.description,
+                storage_options=self.options,
+            )
+        return self.table(table)
+
+    def forget(self, table: AnyTable) -> None:
         """Open it anew when it is used next."""
         self._tables.pop(table, None)
 
     @contextmanager
-    def errors(self, table: Table) -> Iterator[None]:
+    def errors(self, table: AnyTable) -> Iterator[None]:
         """Turn what delta-rs raises into this project's errors."""
         from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError  # noqa: PLC0415 - heavy
 
@@ -116,7 +139,7 @@ class Store:
             raise UnavailableError(message) from error
 
 
-def _check_version(table: Table, description: str | None) -> None:
+def _check_version(table: AnyTable, description: str | None) -> None:
     word, _, version = (description or "").rpartition(" ")
     if word != f"otelprof {table.value}, schema" or not version.isdecimal():
         message = f"there is a table {table.value}, and it is not otelprof's: it says {description!r}"

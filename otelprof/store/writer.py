@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from otelprof._core import WrittenSymbols
 from otelprof.errors import EmptyStoreError
-from otelprof.store.schema import PARTITION, Table, writer_properties
+from otelprof.store.schema import Table, writer_properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,8 +124,7 @@ class StoreWriter:
         try:
             target = self._store.table(table)
         except EmptyStoreError:
-            self._create(table, rows)
-            target = self._store.table(table)
+            target = self._store.create(table, rows)
         with self._store.errors(table):
             # Whether it is there, after an answer that never came.
             target.update_incremental()
@@ -140,19 +139,4 @@ class StoreWriter:
                     max_commit_retries=_COMMIT_RETRIES,
                     app_transactions=[Transaction(attempt.app_id, attempt.sequence)],
                 ),
-            )
-
-    def _create(self, table: Table, rows: TableRows) -> None:
-        from deltalake import DeltaTable  # noqa: PLC0415 - heavy
-
-        with self._store.errors(table):
-            # Another writer may be quicker: then its table is the one.
-            DeltaTable.create(
-                self._store.place(table),
-                rows,
-                mode="ignore",
-                partition_by=PARTITION,
-                name=table.value,
-                description=table.description,
-                storage_options=self._store.options,
             )

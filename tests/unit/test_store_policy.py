@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
+from otelprof.component import ComponentSettings, Kind
+from otelprof.control import Incident
+from otelprof.exporter.object_storage import ObjectStorageConfig, ObjectStorageExporter
+from otelprof.model import ComponentId
+from otelprof.processor.sampling.config import SamplingConfig
+from otelprof.processor.sampling.sampling import Sampling
 from otelprof.store.policy import append_policy, policy_events
 from otelprof.store.store import Store
 from otelprof.telemetry.journal import MAX_EVENTS, PolicyEvent, PolicyJournal
+from otelprof.telemetry.metrics import Metrics
+from otelprof.testing.clock import SimulatedClock
+from otelprof.testing.contract import small_profiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +60,41 @@ def test_journal() -> None:
     events, place = journal.since(1)
     assert MAX_EVENTS == len(events)
     assert MAX_EVENTS + 2 == place
+
+
+def test_what_sampling_tells(tmp_path: Path) -> None:
+    """The rules of a sampling processor and its incidents stand in the store with the next samples."""
+    journal, clock, metrics = PolicyJournal(), SimulatedClock(), Metrics()
+
+    def settings(name: str, kind: Kind) -> ComponentSettings:
+        logger = structlog.get_logger("test")
+        return ComponentSettings(ComponentId(name), kind, logger, metrics, clock, journal)
+
+    rules = [
+        {"match": {"service.name": "checkout"}, "sampling_probability": 1.0},
+        {"name": "rest", "match": {"linked": True}, "sampling_probability": 0.25, "otherwise": "demote"},
+        {"match": {"linked": False}, "action": "drop"},
+    ]
+    sampling = Sampling(SamplingConfig.model_validate({"rules": rules}), settings("sampling", Kind.PROCESSOR))
+    exporter = ObjectStorageExporter(
+        ObjectStorageConfig(url=str(tmp_path)), settings("object_storage", Kind.EXPORTER)
+    )
+    sampling.start()
+    exporter.start()
+    exporter.export(small_profiles())
+    clock.advance(1)
+    start = clock.now()
+    sampling.control.incidents.start(Incident("cart", "p99 up", "ada", start, 60.0))
+    clock.advance(61)
+    sampling.control.incidents.active()
+    exporter.export(small_profiles())
+    told = [(one.kind, one.service, one.probability, one.who) for one in policy_events(Store(str(tmp_path)))]
+    assert [
+        ("rule", "checkout", 1.0, ""),
+        ("rule", "", 0.25, ""),
+        ("rule", "", None, ""),
+        ("incident_started", "cart", 1.0, "ada"),
+        ("incident_ended", "cart", None, "time"),
+    ] == told
+    started = policy_events(Store(str(tmp_path)))[3]
+    assert (start + 60.0, "p99 up") == (started.until_secs, started.reason)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otelprof.control import Incident
 from otelprof.errors import ControlError
 from otelprof.telemetry.admin_metrics import INCIDENT_CHANGES, INCIDENTS
+from otelprof.telemetry.journal import PolicyEvent
 from otelprof.telemetry.text import counted, printable
 from otelprof.telemetry.throttle import Throttle
 
@@ -59,6 +60,7 @@ class Incidents:
         self._id = str(settings.id)
         self._logger = settings.logger
         self._metrics = settings.metrics
+        self._journal = settings.journal
         self._refusals = Throttle(settings.clock)
         self._lock = Lock()
         self._lasting: dict[str, _Lasting] = {}
@@ -175,6 +177,22 @@ class Incidents:
         """Who changed what, and when: the one place that every change comes through."""
         self._next_end = min((lasting.end for lasting in self._lasting.values()), default=math.inf)
         self._metrics.add(INCIDENT_CHANGES, processor=self._id, change=change)
+        is_on = change in {"started", "replaced"}
+        self._journal.record(
+            PolicyEvent(
+                time_secs=self._clock.now(),
+                component=self._id,
+                kind=f"incident_{change}",
+                service=incident.service,
+                what=f"everything of {printable(incident.service)} stays"
+                if is_on
+                else "the rules are in force again",
+                probability=1.0 if is_on else None,
+                until_secs=incident.end_secs if is_on else None,
+                who=who,
+                reason=incident.reason,
+            )
+        )
         self._logger.info(
             _EVENTS[change],
             service=printable(incident.service),

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelprof._core import Policy, Rule
-from otelprof.config.rules import slower_than_nanos
+from otelprof.config.rules import labels, slower_than_nanos
 from otelprof.processor.sampling.threshold import (
     adjusted_count,
     go_bound,
@@ -14,10 +14,12 @@ from otelprof.processor.sampling.threshold import (
     probability_of,
     python_bound,
 )
+from otelprof.telemetry.journal import PolicyEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from otelprof.component import ComponentSettings
     from otelprof.processor.sampling.config import SamplingRuleConfig
 
 _BOUNDS: Final[dict[str, Callable[[float], int]]] = {
@@ -42,6 +44,26 @@ def in_words(rules: Sequence[SamplingRuleConfig]) -> tuple[str, ...]:
     if not last.match.is_everything or last.fixed_action is None:
         lines.append("everything else stays")
     return tuple(lines)
+
+
+def told(rules: Sequence[SamplingRuleConfig], settings: ComponentSettings) -> Sequence[PolicyEvent]:
+    """The rules as events of the journal, each from now on."""
+    now, component = settings.clock.now(), str(settings.id)
+    events = []
+    for rule, label in zip(rules, labels(rules), strict=True):
+        threshold = rule.threshold
+        services = rule.match.resource.get("service.name", ())
+        events.append(
+            PolicyEvent(
+                time_secs=now,
+                component=component,
+                kind="rule",
+                service=services[0] if len(services) == 1 else "",
+                what=f"{label}: {_line(rule, is_first=rule is rules[0])}",
+                probability=None if rule.fixed_action or threshold is None else probability_of(threshold),
+            )
+        )
+    return events
 
 
 def _core_rule(rule: SamplingRuleConfig) -> Rule:

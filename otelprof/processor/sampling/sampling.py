@@ -12,7 +12,7 @@ from otelprof.processor.decisions import Decisions
 from otelprof.processor.sampling.adjustments import CurrentAdjustments
 from otelprof.processor.sampling.config import SamplingConfig
 from otelprof.processor.sampling.incidents import Incidents
-from otelprof.processor.sampling.policy import core_policy
+from otelprof.processor.sampling.policy import core_policy, told
 from otelprof.processor.sampling.versions import KnownVersions
 from otelprof.telemetry.admin_metrics import INCIDENT_SAMPLES
 from otelprof.telemetry.policy_metrics import SAMPLING_SAMPLES
@@ -48,11 +48,14 @@ class Sampling:
         self._versions = None if self._boost_secs is None else KnownVersions(settings)
         self.control = _Control(self._incidents, config.in_words(), self._adjustments)
         self._metrics, self._id = settings.metrics, str(settings.id)
+        self._rules, self._settings = config.rules, settings
         self._policy = core_policy(config.rules)
         self._decisions = Decisions(self._policy, labels(config.rules), SAMPLING_SAMPLES, settings)
 
     def start(self) -> None:
-        """Nothing to acquire."""
+        """Say in the journal what the rules are."""
+        for event in told(self._rules, self._settings):
+            self._settings.journal.record(event)
 
     def shutdown(self) -> None:
         """Nothing to release."""

@@ -90,9 +90,9 @@ def test_what_sampling_tells(tmp_path: Path) -> None:
     exporter.export(small_profiles())
     told = [(one.kind, one.service, one.probability, one.who) for one in policy_events(Store(str(tmp_path)))]
     assert [
-        ("rule", "checkout", 1.0, ""),
-        ("rule", "", 0.25, ""),
-        ("rule", "", None, ""),
+        ("rule", "", 0.25, ""),  # rest
+        ("rule", "checkout", 1.0, ""),  # rule_1
+        ("rule", "", 0.0, ""),  # rule_3
         ("incident_started", "cart", 1.0, "ada"),
         ("incident_ended", "cart", None, "time"),
     ] == told

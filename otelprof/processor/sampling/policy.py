@@ -51,7 +51,6 @@ def told(rules: Sequence[SamplingRuleConfig], settings: ComponentSettings) -> Se
     now, component = settings.clock.now(), str(settings.id)
     events = []
     for rule, label in zip(rules, labels(rules), strict=True):
-        threshold = rule.threshold
         services = rule.match.resource.get("service.name", ())
         events.append(
             PolicyEvent(
@@ -60,10 +59,17 @@ def told(rules: Sequence[SamplingRuleConfig], settings: ComponentSettings) -> Se
                 kind="rule",
                 service=services[0] if len(services) == 1 else "",
                 what=f"{label}: {_line(rule, is_first=rule is rules[0])}",
-                probability=None if rule.fixed_action or threshold is None else probability_of(threshold),
+                probability=_probability(rule),
             )
         )
     return events
+
+
+def _probability(rule: SamplingRuleConfig) -> float:
+    """With which it keeps a trace, or a Profile."""
+    if rule.fixed_action is not None or rule.threshold is None:
+        return 1.0 if rule.fixed_action == "keep" else 0.0
+    return probability_of(rule.threshold)
 
 
 def _core_rule(rule: SamplingRuleConfig) -> Rule:

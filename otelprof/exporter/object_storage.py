@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from otelprof.component import ExporterFactory
 from otelprof.config.exporter import ExporterConfig
 from otelprof.config.units import Duration  # noqa: TC001 - pydantic reads it at run time
-from otelprof.errors import UnavailableError
+from otelprof.errors import ConfigError, ConfigProblem, UnavailableError
 from otelprof.store.policy import append_policy
 from otelprof.store.store import Store, check_url
 from otelprof.store.writer import StoreWriter
@@ -82,7 +83,15 @@ class ObjectStorageExporter:
         self._is_running = False
 
     def start(self) -> None:
-        """Take requests; the tables are made with the first one."""
+        """Take requests; the tables are made with the first one.
+
+        Raises:
+            ConfigError: what reads and writes tables is not installed.
+        """
+        if find_spec("deltalake") is None:
+            path = f"exporters.{self._id}"
+            message = "tables need the package deltalake: pip install 'otelprof[storage]'"
+            raise ConfigError([ConfigProblem(path, message)])
         self._is_running = True
 
     def export(self, profiles: Profiles) -> None:

@@ -22,7 +22,9 @@ from otelprof.errors import (
     UnsupportedEncodingError,
     answer_for,
 )
-from otelprof.exporter.otlp_http import ERRORS, OtlpHttpExporterConfig, error_of, retry_after_secs
+from otelprof.exporter.http_client import HttpAnswer, retry_after_secs
+from otelprof.exporter.otlp_http import OtlpHttpExporterConfig
+from otelprof.exporter.otlp_http_answer import ERRORS, error_of
 from otelprof.testing.clock import SimulatedClock
 
 URL = "http://far:4318/v1development/profiles"
@@ -83,7 +85,7 @@ def test_secrets_are_not_shown() -> None:
 @pytest.mark.parametrize("code", [*range(300, 600)])
 def test_every_status_is_permanent_or_retryable(code: int) -> None:
     """429, 502, 503 and 504 are retried, everything else is not (OTLP specification)."""
-    error = error_of(httpx.Response(code), b"", URL, SimulatedClock())
+    error = error_of(HttpAnswer(httpx.Response(code), b""), URL, SimulatedClock())
     assert isinstance(error, RetryableError if code in {429, 502, 503, 504} else PermanentError)
     assert f"{URL} answered {code}: no details" == str(error)
 
@@ -101,7 +103,7 @@ def test_every_status_is_permanent_or_retryable(code: int) -> None:
 )
 def test_statuses_that_say_why(code: HTTPStatus, kind: type[Exception]) -> None:
     """Some have a class of their own."""
-    assert kind is type(error_of(httpx.Response(code), b"", URL, SimulatedClock()))
+    assert kind is type(error_of(HttpAnswer(httpx.Response(code), b""), URL, SimulatedClock()))
 
 
 @pytest.mark.parametrize(
@@ -120,9 +122,8 @@ def test_statuses_that_say_why(code: HTTPStatus, kind: type[Exception]) -> None:
 )
 def test_reasons(headers: dict[str, str], content: bytes | None, why: str) -> None:
     """The message is the far side's, from a status in either encoding or a text, made safe and short."""
-    error = error_of(
-        httpx.Response(301 if "location" in headers else 400, headers=headers), content, URL, SimulatedClock()
-    )
+    response = httpx.Response(301 if "location" in headers else 400, headers=headers)
+    error = error_of(HttpAnswer(response, content), URL, SimulatedClock())
     assert why in str(error)
     assert (True, False) == (len(str(error)) < 700, "\x1b" in str(error))
 
@@ -142,7 +143,9 @@ def test_retry_after() -> None:
 
 def test_retry_after_reaches_the_error() -> None:
     """What the far side asks for is in the error that the sender sees."""
-    error = error_of(httpx.Response(503, headers={"retry-after": "7"}), b"", URL, SimulatedClock())
+    error = error_of(
+        HttpAnswer(httpx.Response(503, headers={"retry-after": "7"}), b""), URL, SimulatedClock()
+    )
     assert isinstance(error, UnavailableError)
     assert 7.0 == error.retry_after_secs
 

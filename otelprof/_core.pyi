@@ -24,7 +24,7 @@ from otelprof._core_policy import (
     Selected,
     ServiceDecided,
 )
-from otelprof._core_pprof import Pprof
+from otelprof._core_pprof import JoinedPprof, Pprof, PprofLayout, ProfileOutline
 from otelprof._core_summary import Rejection, SummaryRow
 from otelprof._core_svg import svg_diff, svg_from_folded
 from otelprof._core_tables import ArrowRows as _ArrowRows
@@ -38,6 +38,7 @@ __all__ = [
     "REVISIONS",
     "Adjustments",
     "Decided",
+    "JoinedPprof",
     "Limits",
     "LinkCoverage",
     "Linked",
@@ -46,6 +47,8 @@ __all__ = [
     "PendingTraces",
     "Policy",
     "Pprof",
+    "PprofLayout",
+    "ProfileOutline",
     "Profiles",
     "Redacted",
     "Redaction",
@@ -329,6 +332,33 @@ class Profiles:
             RequestTooLargeError: over a limit.
         """
 
+    def join_pprof(
+        self,
+        layout: PprofLayout,
+        members: Sequence[tuple[int, Sequence[tuple[int, bool]], Sequence[tuple[str, str]]]],
+        *,
+        period_type: tuple[str, str],
+        period: int,
+        skip: int = 0,
+        max_observations: int | None = None,
+        max_bytes: int = 8_388_608,
+    ) -> JoinedPprof:
+        """Several Profiles as one pprof, over all their windows: equal samples are added up. Deterministic.
+
+        Args:
+            layout: what it looks like.
+            members: of each its place in `outlines`; the columns that its values go to, and whether each
+                counts `period` times there; labels of all of its samples, which go behind all others.
+            period_type: name and unit.
+            period: in that unit.
+            skip: how many observations were told before: what `observation_count` said, added up.
+            max_observations: how many may be told; no end when None.
+            max_bytes: of samples, without what they refer to; a single one may take more.
+
+        Raises:
+            ValueError: there is no such Profile or column.
+        """
+
     def to_speedscope(
         self, *, service: str | None = None, sample_type: str | None = None, name: str = "profile"
     ) -> bytes:
@@ -382,6 +412,12 @@ class Profiles:
             ValueError: a time would leave the 64 bits of unix nanoseconds.
         """
 
+    @property
+    def resources(self) -> list[dict[str, str]]:
+        """The attributes of each Resource, as text."""
+    @property
+    def outlines(self) -> list[ProfileOutline]:
+        """Every Profile without its samples, in order."""
     @property
     def window(self) -> tuple[int, int] | None:
         """Unix nanoseconds from the first start to the last end; None when no Profile has a time."""

@@ -1,5 +1,6 @@
-"""What pprofs are handed out as: a part of the stub of `otelprof._core`, where all of it is at run time."""
+"""What pprofs look like, and are handed out as: a part of the stub of `otelprof._core`."""
 
+from collections.abc import Sequence
 from typing import final
 
 @final
@@ -31,3 +32,104 @@ class Pprof:
     @property
     def body(self) -> bytes:
         """The pprof, not compressed."""
+
+@final
+class PprofLayout:
+    """What a backend's pprofs look like: its sample types, its labels, its limits.
+
+    No label's key stands twice in a sample: a Link's span id goes before attributes, the last of those before
+    others.
+
+    Args:
+        sample_types: name and unit of each column; a pprof has those that some member fills, in this order.
+        default_sample_type: which of them to look at first.
+        labels: (attribute, label, form) for attributes of Samples. Forms: `text`; `number`, an integer or a
+            text that is one; `id`, an id of 8 bytes that the attribute has as 16 hexadecimal digits, as a
+            number whose bits are those of the unsigned one; `id_text`, the same as decimal text;
+            `decimal_id` and `decimal_id_text`, where the attribute has it as a decimal number. An id of zero
+            is none; what has not the form is left out, and counted.
+        other_labels: other attributes that become texts under their own names; all of them when None.
+        span_id_label: the label of a Link's span id; left out when None.
+        span_id_form: `id` or `id_text`.
+        timestamp_label: as for `Profiles.to_pprof`.
+        native_names: likewise.
+        frame_types: give functions the attribute `profile.frame.type` of their Location as system name.
+        max_locations: of one stack, 2 or more. A deeper one has one less of its leaf's side, and
+            `<N frames omitted>` as its root.
+
+    Raises:
+        ValueError: a form is none, or `max_locations` is less than 2.
+    """
+
+    def __new__(
+        cls,
+        sample_types: Sequence[tuple[str, str]],
+        *,
+        default_sample_type: str = "",
+        labels: Sequence[tuple[str, str, str]] = (),
+        other_labels: Sequence[str] | None = None,
+        span_id_label: str | None = None,
+        span_id_form: str = "id",
+        timestamp_label: str | None = None,
+        native_names: bool = False,
+        frame_types: bool = False,
+        max_locations: int = 4096,
+    ) -> PprofLayout: ...
+
+@final
+class JoinedPprof:
+    """A pprof of several Profiles, or as much of them as fitted."""
+
+    @property
+    def body(self) -> bytes:
+        """The pprof, not compressed."""
+    @property
+    def sample_count(self) -> int:
+        """Samples in `body`."""
+    @property
+    def observation_count(self) -> int:
+        """Samples of the request, or timestamps of them, that these were made of."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether no observation is left."""
+    @property
+    def sample_types(self) -> tuple[tuple[str, str], ...]:
+        """Name and unit of each column that is in it."""
+    @property
+    def label_keys(self) -> tuple[str, ...]:
+        """Keys of the labels that are in it, sorted."""
+    @property
+    def cut_stacks(self) -> int:
+        """Samples whose stack was deeper than `max_locations`."""
+    @property
+    def unreadable_labels(self) -> int:
+        """Labels that were left out because their values have not the form that the layout asks for."""
+    @property
+    def clipped_values(self) -> int:
+        """Values that no int64 holds; the largest or smallest stands for them."""
+
+@final
+class ProfileOutline:
+    """What a Profile says of itself, without its samples."""
+
+    @property
+    def resource(self) -> int:
+        """The place of its Resource in `Profiles.resources`."""
+    @property
+    def scope(self) -> str:
+        """The name of the instrumentation scope; may be empty."""
+    @property
+    def sample_type(self) -> tuple[str, str]:
+        """Name and unit."""
+    @property
+    def period_type(self) -> tuple[str, str]:
+        """Name and unit; both empty when there is none."""
+    @property
+    def period(self) -> int: ...
+    @property
+    def time_unix_nano(self) -> int:
+        """The start of the window; 0 when unknown."""
+    @property
+    def duration_nano(self) -> int: ...
+    @property
+    def sample_count(self) -> int: ...

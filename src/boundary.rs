@@ -4,6 +4,7 @@
 
 mod fold;
 mod inflate;
+mod join;
 mod json;
 mod limits;
 mod merge;
@@ -27,6 +28,7 @@ use crate::link::LinkState;
 use crate::refusal::{Reason, Repair};
 use crate::revision::Revision;
 
+use self::join::{JoinedPprof, PprofLayout, ProfileOutline};
 use self::limits::Limits;
 use self::merge::Merger;
 use self::policy::{
@@ -74,11 +76,14 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Decided>()?;
     module.add_class::<LinkCoverage>()?;
     module.add_class::<Linked>()?;
+    module.add_class::<JoinedPprof>()?;
     module.add_class::<Merger>()?;
     module.add_class::<Observed>()?;
     module.add_class::<PendingTraces>()?;
     module.add_class::<Policy>()?;
     module.add_class::<Pprof>()?;
+    module.add_class::<PprofLayout>()?;
+    module.add_class::<ProfileOutline>()?;
     module.add_class::<Profiles>()?;
     module.add_class::<Redacted>()?;
     module.add_class::<Redaction>()?;

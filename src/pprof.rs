@@ -4,12 +4,18 @@
 
 mod encode;
 mod groups;
+mod join;
 mod labels;
+mod layout;
+mod outline;
 mod read;
 mod samples;
 mod tables;
 mod write;
 
+pub use join::{Frame, Joined, Member};
+pub use layout::{LabelForm, LabelRule, Layout};
+pub use outline::Outline;
 pub use write::{Pprof, PprofOptions};
 
 /// Attributes that hold what pprof has a field for and OTLP has not.
@@ -27,6 +33,8 @@ mod attributes {
     pub(super) const BUILD_ID_GNU: &str = "process.executable.build_id.gnu";
     pub(super) const BUILD_ID_GO: &str = "process.executable.build_id.go";
     pub(super) const BUILD_ID_HTLHASH: &str = "process.executable.build_id.htlhash";
+    /// The kind of a frame, as `cpython` or `native`; pprof has no field for it, and some backends another's.
+    pub(super) const FRAME_TYPE: &str = "profile.frame.type";
     /// `Profile.comment`
     pub(super) const COMMENT: &str = "pprof.profile.comment";
     /// `Profile.doc_url`

@@ -21,12 +21,14 @@ pub(super) struct Encoder<'a> {
     profiles: &'a Profiles,
     options: &'a PprofOptions,
     tables: &'a mut Tables,
-    strings: Strings<'a>,
+    pub(super) strings: Strings<'a>,
     /// By attribute, the labels that it becomes.
     labels: HashMap<u32, Vec<Label>>,
     /// Functions that are called by an address: their names, and the ids of those.
     native_names: Vec<u32>,
     native_ids: HashMap<u32, u64>,
+    /// By function, what stands in the place of its system name.
+    pub(super) system_names: HashMap<u32, u32>,
 }
 
 impl<'a> Encoder<'a> {
@@ -35,15 +37,14 @@ impl<'a> Encoder<'a> {
         tables.clear();
         let mut strings = Strings::default();
         strings.index(&b""[..]);
-        let (labels, native_names, native_ids) = Default::default();
-        Self { profiles, options, tables, strings, labels, native_names, native_ids }
+        let (labels, native_names, native_ids, system_names) = Default::default();
+        Self { profiles, options, tables, strings, labels, native_names, native_ids, system_names }
     }
 
     /// The pprof, and how many samples it holds.
     pub(super) fn encode(mut self, group: &Group<'_>, scope: Option<&Scope>) -> (Vec<u8>, usize) {
         let rows = group.first().rows.clone();
-        let has_name = |function: u32| !self.options.native_names || self.profiles.is_named(function);
-        self.tables.mark(self.profiles, &self.profiles.samples.stack[rows.clone()], has_name);
+        self.mark(&self.profiles.samples.stack[rows.clone()], usize::MAX);
         let mut writer = Writer::with_capacity(64 * rows.len() + 64 * self.tables.locations.entries.len() + 1024);
         for profile in &group.0 {
             self.value_type(&mut writer, 1, profile.sample_type);
@@ -54,11 +55,25 @@ impl<'a> Encoder<'a> {
         self.functions(&mut writer);
         let mut tail = Writer::default();
         self.tail(&mut tail, group, scope);
-        for string in &self.strings.order {
-            writer.present_bytes(6, string);
-        }
+        self.strings.write(&mut writer);
         writer.raw(&tail.into_bytes());
         (writer.into_bytes(), sample_count)
+    }
+
+    /// Give all that some stacks lead to, `depth` Locations of each, its ids.
+    pub(super) fn mark(&mut self, stacks: &[u32], depth: usize) {
+        let has_name = |function: u32| !self.options.native_names || self.profiles.is_named(function);
+        self.tables.mark(self.profiles, stacks, depth, has_name);
+    }
+
+    /// The Locations that are marked.
+    pub(super) fn location_entries(&self) -> &[u32] {
+        &self.tables.locations.entries
+    }
+
+    /// The id of one of them.
+    pub(super) fn location_id(&self, entry: u32) -> u64 {
+        self.tables.locations.id(entry)
     }
 
     fn string(&mut self, index: u32) -> u32 {
@@ -68,6 +83,16 @@ impl<'a> Encoder<'a> {
     fn value_type(&mut self, writer: &mut Writer, field: u32, value_type: Option<ValueType>) {
         let ValueType { name, unit } = value_type.unwrap_or_default();
         let (name, unit) = (self.string(name), self.string(unit));
+        Self::type_of(writer, field, name, unit);
+    }
+
+    /// Write a type by its name and unit.
+    pub(super) fn named_type(&mut self, writer: &mut Writer, field: u32, (name, unit): (&str, &str)) {
+        let [name, unit] = [name, unit].map(|text| self.strings.index(text.as_bytes().to_vec()));
+        Self::type_of(writer, field, name, unit);
+    }
+
+    fn type_of(writer: &mut Writer, field: u32, name: u32, unit: u32) {
         writer.message(field, 4, |w| {
             w.uint64(1, name.into());
             w.uint64(2, unit.into());
@@ -179,7 +204,7 @@ impl<'a> Encoder<'a> {
         values.iter().map(label).collect()
     }
 
-    fn mappings(&mut self, writer: &mut Writer) {
+    pub(super) fn mappings(&mut self, writer: &mut Writer) {
         let profiles = self.profiles;
         let symbolised = self.symbolised();
         for (index, &entry) in self.tables.mappings.entries.iter().enumerate() {
@@ -227,7 +252,7 @@ impl<'a> Encoder<'a> {
         has
     }
 
-    fn locations(&mut self, writer: &mut Writer) {
+    pub(super) fn locations(&mut self, writer: &mut Writer) {
         let profiles = self.profiles;
         let locations = &profiles.dictionary.locations;
         for index in 0..self.tables.locations.entries.len() {
@@ -268,7 +293,12 @@ impl<'a> Encoder<'a> {
     }
 
     fn native_function(&mut self, location: u32) -> u64 {
-        let name = self.strings.index(self.profiles.native_frame(location as usize).into_bytes());
+        self.function_called(self.profiles.native_frame(location as usize).into_bytes())
+    }
+
+    /// The id of a function that has nothing but this name.
+    pub(super) fn function_called(&mut self, name: Vec<u8>) -> u64 {
+        let name = self.strings.index(name);
         let next = (self.tables.functions.entries.len() + self.native_names.len()) as u64 + 1;
         let id = *self.native_ids.entry(name).or_insert(next);
         if id == next {
@@ -277,7 +307,7 @@ impl<'a> Encoder<'a> {
         id
     }
 
-    fn functions(&mut self, writer: &mut Writer) {
+    pub(super) fn functions(&mut self, writer: &mut Writer) {
         let profiles = self.profiles;
         let named = self.tables.functions.entries.iter().map(|&entry| {
             let Function { name, system_name, filename, start_line } = profiles.dictionary.functions[entry as usize];
@@ -285,7 +315,9 @@ impl<'a> Encoder<'a> {
             if self.options.native_names && strings[0].is_empty() {
                 strings[0] = strings[1];
             }
-            (strings.map(|string| self.strings.index(string)), start_line)
+            let mut names = strings.map(|string| self.strings.index(string));
+            names[1] = self.system_names.get(&entry).copied().unwrap_or(names[1]);
+            (names, start_line)
         });
         let native = self.native_names.iter().map(|&name| ([name, 0, 0], 0));
         let functions: Vec<_> = named.chain(native).collect();

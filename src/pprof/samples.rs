@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use crate::wire::Writer;
 
 /// A label as pprof has it; strings by their index.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Label {
     pub(super) key: u32,
     text: Option<u32>,

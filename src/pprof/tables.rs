@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use crate::dictionary::Dictionary;
 use crate::profiles::Profiles;
+use crate::wire::Writer;
 
 /// The entries of one table that a pprof uses: in the order of the table, so that a pprof that became a request
 /// becomes the same pprof again. Shared by all pprofs of a request: to clear it costs what was used.
@@ -77,14 +78,16 @@ impl Tables {
         self.all().into_iter().for_each(Used::clear);
     }
 
-    /// Mark all that some stacks lead to, and give it ids. Functions that `is_named` denies are left out.
-    pub(super) fn mark(&mut self, profiles: &Profiles, stacks: &[u32], is_named: impl Fn(u32) -> bool) {
+    /// Mark all that some stacks lead to, `depth` Locations of each, and give it ids. Functions that `is_named`
+    /// denies are left out.
+    pub(super) fn mark(&mut self, profiles: &Profiles, stacks: &[u32], depth: usize, is_named: impl Fn(u32) -> bool) {
         let Dictionary { stacks: table, locations, .. } = &*profiles.dictionary;
         for &stack in stacks {
             if !self.stacks.mark(stack) {
                 continue;
             }
-            for &location in table.row(stack as usize) {
+            let stack = table.row(stack as usize);
+            for &location in &stack[..kept(stack.len(), depth)] {
                 if !self.locations.mark(location) {
                     continue;
                 }
@@ -99,6 +102,11 @@ impl Tables {
         }
         self.all().into_iter().for_each(Used::number);
     }
+}
+
+/// How many Locations of a stack are told when `depth` may be: of a deeper one, the last says what is left out.
+pub(super) fn kept(locations: usize, depth: usize) -> usize {
+    if locations > depth { depth.saturating_sub(1) } else { locations }
 }
 
 /// The string table: no string stands twice.
@@ -118,5 +126,12 @@ impl<'a> Strings<'a> {
             self.order.push(text);
         }
         index
+    }
+
+    /// Write the table.
+    pub(super) fn write(&self, writer: &mut Writer) {
+        for string in &self.order {
+            writer.present_bytes(6, string);
+        }
     }
 }

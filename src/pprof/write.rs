@@ -3,7 +3,7 @@
 use super::encode::Encoder;
 use super::groups::groups;
 use super::tables::Tables;
-use crate::profiles::{Profiles, Resource, ValueType};
+use crate::profiles::{Profiles, Resource, Scope, ValueType};
 use crate::text::text;
 use crate::value::KeyValue;
 
@@ -60,7 +60,7 @@ impl Profiles {
                     let (body, sample_count) = encoder.encode(&group, scope.scope.as_ref());
                     pprofs.push(Pprof {
                         resource: self.resource_text(resource.resource.as_ref()),
-                        scope: scope.scope.as_ref().map_or_else(String::new, |scope| lossy(scope.name.of(&self.body))),
+                        scope: self.scope_name(scope.scope.as_ref()),
                         sample_types: group.0.iter().map(|profile| self.value_type(profile.sample_type)).collect(),
                         period_type: self.value_type(first.period_type),
                         period: first.period,
@@ -75,12 +75,16 @@ impl Profiles {
         pprofs
     }
 
-    fn value_type(&self, value_type: Option<ValueType>) -> (String, String) {
+    pub(super) fn scope_name(&self, scope: Option<&Scope>) -> String {
+        scope.map_or_else(String::new, |scope| lossy(scope.name.of(&self.body)))
+    }
+
+    pub(super) fn value_type(&self, value_type: Option<ValueType>) -> (String, String) {
         let ValueType { name, unit } = value_type.unwrap_or_default();
         (lossy(self.string(name)), lossy(self.string(unit)))
     }
 
-    fn resource_text(&self, resource: Option<&Resource>) -> Vec<(String, String)> {
+    pub(super) fn resource_text(&self, resource: Option<&Resource>) -> Vec<(String, String)> {
         let pairs = resource.into_iter().flat_map(|resource| &resource.attributes);
         pairs.map(|pair| (self.key(pair), text(self, &pair.value).into_owned())).collect()
     }

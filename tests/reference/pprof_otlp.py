@@ -159,7 +159,7 @@ def totals(request: ExportProfilesServiceRequest, *, timestamps: str = "") -> To
         timestamps: the label that holds timestamps, one sample for each; none when empty.
     """
     tables, found = Tables(request.dictionary), Totals()
-    locations = [repr(_location(tables, index)) for index in range(len(tables.locations))]
+    locations = [repr(location_of(tables, index)) for index in range(len(tables.locations))]
     for _, _, profile in profiles_of(request):
         kind = (
             tables.strings[profile.sample_type.type_strindex],
@@ -202,7 +202,8 @@ def _told(location: tuple[Any, ...]) -> str:
     return repr(((*mapping[:-1], ()) if mapping else None, *rest))
 
 
-def _location(tables: Tables, index: int) -> tuple[Any, ...]:
+def location_of(tables: Tables, index: int) -> tuple[Any, ...]:
+    """A Location as `Reader.location` tells it, without flags."""
     location = tables.locations[index]
     mapping = None
     if location.mapping_index:

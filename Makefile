@@ -7,7 +7,7 @@ SOURCES := $(wildcard src/*.rs src/*/*.rs) Cargo.toml Cargo.lock pyproject.toml
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint types rust-test py-test format proto bench soak clean
+.PHONY: help build demo counterparts test lint types rust-test py-test format proto bench soak clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,14 @@ build: $(VENV)/.built ## build and install into .venv
 
 demo: $(VENV)/.built ## start otelprof, send it real captured profiles, show what it did
 	@$(BIN)/python examples/demo.py
+
+counterparts: .counterparts/.installed ## programs of others that some tests hold the exporters against
+
+# An environment of their own: nothing of them is in what is tested.
+.counterparts/.installed:
+	$(PYTHON) -m venv .counterparts
+	.counterparts/bin/pip install --quiet --disable-pip-version-check ddtrace==4.16.0 ddapm-test-agent==1.69.1
+	@touch $@
 
 test: lint types rust-test py-test ## everything CI checks
 	@$(BIN)/python tests/counterparts.py
@@ -76,4 +84,4 @@ soak: $(VENV)/.dev ## the property tests at length
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout 7200 tests/property
 
 clean: ## remove everything that was built
-	rm -rf $(VENV) target build dist otelprof/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .counterparts target build dist otelprof/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

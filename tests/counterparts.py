@@ -12,6 +12,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 GO: Final = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")  # where Go's installer puts it
 """The Go toolchain, whose `go tool pprof` reads what is written."""
 
+DATADOG: Final = _ROOT / ".counterparts" / "bin" / "python"
+"""The interpreter of `make counterparts`, with Datadog's uploader for Python and its agent for tests."""
+
 # Name, whether it is there, and what the tests do with it.
 COUNTERPARTS = (
     (
@@ -23,6 +26,11 @@ COUNTERPARTS = (
         "chromium",
         any(map(shutil.which, ("chromium", "chromium-browser"))),
         "a flame graph runs nothing that a name in it says, in a browser",
+    ),
+    (
+        "make counterparts",
+        DATADOG.exists(),
+        "the datadog exporter's uploads are those of Datadog's own uploader for Python",
     ),
     ("Go", GO is not None, "`go tool pprof` reads the pprofs that are written, with the same totals"),
 )

@@ -146,7 +146,9 @@ class HttpClient:
         try:
             return self._post(url, body, headers)
         except httpx.HTTPError as error:
-            message = f"{url}: {printable(str(error)) or type(error).__name__}"
+            socket = self._settings.socket
+            place = url if socket is None else f"unix://{socket}"
+            message = f"{place}: {printable(str(error)) or type(error).__name__}"
             raise UnavailableError(message) from error
         except RuntimeError as error:
             # How httpx says that the client was closed in the meantime.

@@ -20,6 +20,7 @@ import structlog
 from prometheus_client.metrics_core import Metric
 
 from otelprof.telemetry.admin_metrics import ADMIN_REQUESTS, INCIDENT_METRICS
+from otelprof.telemetry.datadog_metrics import DATADOG_METRICS
 from otelprof.telemetry.decision_metrics import DECISION_METRICS
 from otelprof.telemetry.metric_spec import MetricSpec
 from otelprof.telemetry.policy_metrics import (
@@ -373,6 +374,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     BATCH_ORPHANS_REMOVED,
     BATCH_OVERSIZED_PIECES,
     BATCH_MERGE_FAILED,
+    *DATADOG_METRICS,
     UNKNOWN_FIELDS_DROPPED,
     ADMIN_REQUESTS,
     PROCESS_CPU,

@@ -13,9 +13,12 @@ import pytest
 from deltalake import DeltaTable
 
 from otelprof.exporter import debug, file, object_storage, otlp, otlp_http
+from otelprof.exporter.datadog import factory as datadog
+from otelprof.exporter.datadog.config import DatadogExporterConfig
 from otelprof.recording.reader import open_recording
 from otelprof.testing.contract import ExporterContract, Subject
 from otelprof.testing.sink import Sink, SinkAnswer
+from tests.e2e.datadog_intake import API_KEY, DatadogIntake
 from tests.e2e.http_sink import HttpAnswer, HttpSink
 
 if TYPE_CHECKING:
@@ -85,6 +88,39 @@ class TestOtlpHttpExporter(ExporterContract):
             yield Subject(
                 otlp_http.factory,
                 otlp_http.OtlpHttpExporterConfig.model_validate({"endpoint": sink.url}),
+                delivered=lambda: len(sink.taken),
+                fail_retryably=lambda: sink.answer_always(HttpAnswer(503)),
+                fail_permanently=lambda: sink.answer_always(HttpAnswer(400)),
+            )
+
+
+class TestDatadogExporter(ExporterContract):
+    """The `datadog` exporter; its backend is a strict Agent on loopback."""
+
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        """With an Agent that the test can make fail."""
+        with DatadogIntake() as intake:
+            yield Subject(
+                datadog.factory,
+                DatadogExporterConfig.model_validate({"endpoint": intake.url}),
+                delivered=lambda: len(intake.received),
+                fail_retryably=lambda: intake.answer_forever(HttpAnswer(503)),
+                fail_permanently=lambda: intake.answer_forever(HttpAnswer(400)),
+            )
+
+
+class TestDatadogOtlpExporter(ExporterContract):
+    """The `datadog` exporter in mode `otlp`; its backend is a sink on loopback."""
+
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        """With a sink that the test can make fail."""
+        with HttpSink() as sink:
+            keys = {"mode": "otlp", "api_key": API_KEY, "endpoint": sink.url, "tls": {"insecure": True}}
+            yield Subject(
+                datadog.factory,
+                DatadogExporterConfig.model_validate(keys),
                 delivered=lambda: len(sink.taken),
                 fail_retryably=lambda: sink.answer_always(HttpAnswer(503)),
                 fail_permanently=lambda: sink.answer_always(HttpAnswer(400)),

@@ -14,6 +14,7 @@ from otelprof.config.resolve import load_config
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDERS: Final = ("docs", "tests", "benchmarks", "examples", "config")
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(page for one in FOLDERS for page in (ROOT / one).rglob("*.md"))])
+EXPORTERS: Final = sorted((ROOT / "docs" / "exporters").glob("*.md"))
 COLLECTORS: Final = sorted((ROOT / "config").glob("*.collector.yaml"))
 CONFIGURATIONS: Final = sorted({*(ROOT / "config").glob("*.yaml")} - {*COLLECTORS})
 
@@ -82,6 +83,16 @@ def test_the_readmes_configuration_runs(tmp_path: Path) -> None:
     """README's example for otelprof is a good configuration, without a warning."""
     path = tmp_path / "config.yaml"
     for example in examples("README.md"):
+        if not is_the_collectors(example):
+            path.write_text(yaml.safe_dump(example), encoding="utf-8")
+            assert () == load_config(path, {}).warnings
+
+
+@pytest.mark.parametrize("page", EXPORTERS, ids=[page.stem for page in EXPORTERS])
+def test_the_exporters_configurations_run(page: Path, tmp_path: Path) -> None:
+    """The examples on an exporter's page are good, without a warning."""
+    path = tmp_path / "config.yaml"
+    for example in examples(str(page.relative_to(ROOT))):
         if not is_the_collectors(example):
             path.write_text(yaml.safe_dump(example), encoding="utf-8")
             assert () == load_config(path, {}).warnings

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import socket
+import socketserver
+import struct
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +16,7 @@ import zstandard
 
 if TYPE_CHECKING:
     import ssl
+    from pathlib import Path
     from types import TracebackType
 
 WAIT_SECS = 5.0
@@ -21,12 +25,18 @@ OK_PROTO = b"\x0a\x00"
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What a sink says to a request; `delay_secs` lie between every two bytes of the body."""
+    """What a sink says to a request.
+
+    Attributes:
+        delay_secs: between every two bytes of the body.
+        resets: the connection, in the middle of the request, instead of an answer.
+    """
 
     status: int = 200
     body: bytes = OK_PROTO
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/x-protobuf"})
     delay_secs: float = 0.0
+    resets: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,16 +59,24 @@ class HttpRequest:
 
 
 class HttpSink:
-    """A server on a free loopback port, from entering the context to leaving it."""
+    """A server on a free loopback port, from entering the context to leaving it.
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    Args:
+        context: for TLS; None listens in the clear.
+        path: of a unix socket to listen on instead.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None, path: Path | None = None) -> None:
         self._changed = Condition()
         self._script: deque[HttpAnswer] = deque()
         self._default = HttpAnswer()
         self._closing = Event()
         self.requests: list[HttpRequest] = []
         handler = type("Handler", (_Handler,), {"sink": self, "closing": self._closing})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        if path is None:
+            self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        else:
+            self._server = _UnixServer(str(path), handler)  # type: ignore[arg-type] # an address of its family
         self._server.daemon_threads = False
         self._scheme = "http" if context is None else "https"
         if context is not None:
@@ -102,16 +120,36 @@ class HttpSink:
             assert self._changed.wait_for(lambda: len(self.requests) >= count, WAIT_SECS)
             return list(self.requests)
 
+    def judge(self, path: str, headers: dict[str, str], sent: bytes) -> HttpAnswer:  # noqa: ARG002 - for others
+        """What to say to a request that `answer` has nothing for."""
+        return self._default
+
     def take(self, handler: BaseHTTPRequestHandler) -> HttpAnswer:
         """Record one request, and say what is answered."""
-        sent = handler.rfile.read(int(handler.headers.get("content-length", "0")))
-        headers = {name.lower(): value for name, value in handler.headers.items()}
         with self._changed:
-            answer = self._script.popleft() if self._script else self._default
+            scripted = self._script.popleft() if self._script else None
+        length = int(handler.headers.get("content-length", "0"))
+        sent = handler.rfile.read(length // 2 if scripted is not None and scripted.resets else length)
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        answer = scripted or self.judge(handler.path, headers, sent)
+        with self._changed:
             connection = handler.client_address[1]
             self.requests.append(HttpRequest(handler.path, headers, sent, answer, connection))
             self._changed.notify_all()
         return answer
+
+
+class _UnixServer(ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        """Bind; such an address has no name and no port."""
+        socketserver.TCPServer.server_bind(self)
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Accept; such a client has no address."""
+        connection, _ = super().get_request()
+        return connection, ("unix", connection.fileno())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -123,6 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer as the sink says."""
         answer = self.sink.take(self)
+        if answer.resets:
+            # With unread bytes, and no time to linger, closing is a reset.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+            return
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

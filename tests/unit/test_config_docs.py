@@ -16,6 +16,7 @@ from otelprof.config.models import PipelineConfig, ServiceConfig
 from otelprof.config.resolve import load_config
 from otelprof.config.rules import MatchConfig, RuleConfig
 from otelprof.config.tls import ClientTLS, ServerTLS
+from otelprof.exporter.datadog.config import DatadogExporterConfig
 from otelprof.exporter.debug import DebugExporterConfig
 from otelprof.exporter.file import FileExporterConfig, RotationConfig
 from otelprof.exporter.object_storage import ObjectStorageConfig
@@ -46,6 +47,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (TextRule, "A rule of redact", {}),
     (OtlpExporterConfig, "otlp exporter", {"endpoint": "far:4317"}),
     (OtlpHttpExporterConfig, "otlp_http exporter", {"endpoint": "http://far:4318"}),
+    (DatadogExporterConfig, "datadog exporter", {}),
     (DebugExporterConfig, "debug exporter", {}),
     (FileExporterConfig, "file exporter", {"path": "a.otlp"}),
     (RotationConfig, "Rotation of files", {}),

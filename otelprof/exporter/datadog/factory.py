@@ -1,0 +1,20 @@
+"""How a `datadog` exporter is made: by its mode."""
+
+from typing import Final
+
+from otelprof.component import ComponentSettings, Exporter, ExporterFactory
+from otelprof.exporter.datadog.config import DatadogExporterConfig
+
+
+def _create(config: DatadogExporterConfig, settings: ComponentSettings) -> Exporter:
+    # What is imported is what the mode needs.
+    if config.mode == "otlp":
+        from otelprof.exporter.datadog.otlp import DatadogOtlpExporter  # noqa: PLC0415
+
+        return DatadogOtlpExporter(config, settings)
+    from otelprof.exporter.datadog.exporter import DatadogExporter  # noqa: PLC0415
+
+    return DatadogExporter(config, settings)
+
+
+factory: Final = ExporterFactory(DatadogExporterConfig, _create)

@@ -47,7 +47,7 @@ class PprofLayout:
             text that is one; `id`, an id of 8 bytes that the attribute has as 16 hexadecimal digits, as a
             number whose bits are those of the unsigned one; `id_text`, the same as decimal text;
             `decimal_id` and `decimal_id_text`, where the attribute has it as a decimal number. An id of zero
-            is none; what has not the form is left out, and counted.
+            is none, and so is an empty text; what has not the form is left out, and counted.
         other_labels: other attributes that become texts under their own names; all of them when None.
         span_id_label: the label of a Link's span id; left out when None.
         span_id_form: `id` or `id_text`.

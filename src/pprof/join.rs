@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 use std::ops::Range;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
 use super::attributes::FRAME_TYPE;
 use super::encode::Encoder;
@@ -169,7 +169,9 @@ impl Joiner<'_> {
         };
         let key = self.encoder.strings.index(self.layout.options.timestamp_label.as_bytes());
         labels.retain(|label| label.key != key);
-        labels.push(Label::number(key, timestamp as i64, 0));
+        if timestamp > 0 {
+            labels.push(Label::number(key, timestamp as i64, 0));
+        }
         samples.values.row(row).get(observation).map_or(1, |&value| value.into())
     }
 
@@ -283,10 +285,8 @@ impl Joiner<'_> {
     }
 
     fn label_keys(&self) -> Vec<String> {
-        let mut keys: Vec<_> =
+        let keys: HashSet<_> =
             self.sums.entries.iter().flat_map(|entry| &entry.labels).map(|label| label.key).collect();
-        keys.sort_unstable();
-        keys.dedup();
         let text = |key: u32| String::from_utf8_lossy(&self.encoder.strings.order[key as usize]).into_owned();
         let mut keys: Vec<_> = keys.into_iter().map(text).collect();
         keys.sort_unstable();

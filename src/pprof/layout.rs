@@ -97,8 +97,7 @@ impl Layout {
                 rule.label(&text(profiles, value), value, unit, strings)
             }
             None if self.other_labels.as_ref().is_none_or(is_taken) => {
-                let value = text(profiles, value).into_owned().into_bytes();
-                Made::Label(Label::text(strings.index(key), strings.index(value)))
+                text_label(strings.index(key), &text(profiles, value), strings)
             }
             None => Made::None,
         }
@@ -110,7 +109,7 @@ impl LabelRule {
         let id = match self.form {
             LabelForm::Text => {
                 let key = strings.index(self.key.clone().into_bytes());
-                return Made::Label(Label::text(key, strings.index(text.to_owned().into_bytes())));
+                return text_label(key, text, strings);
             }
             LabelForm::Number => {
                 let number = match value {
@@ -143,6 +142,14 @@ impl LabelRule {
             LabelForm::Id | LabelForm::DecimalId | LabelForm::Number => Label::number(key, id as i64, 0),
         })
     }
+}
+
+/// A label that holds a text; none for an empty one, which readers take for no label, or for the number 0.
+fn text_label(key: u32, text: &str, strings: &mut Strings<'_>) -> Made {
+    if text.is_empty() {
+        return Made::None;
+    }
+    Made::Label(Label::text(key, strings.index(text.to_owned().into_bytes())))
 }
 
 /// An id as 16 hexadecimal digits, and nothing else.

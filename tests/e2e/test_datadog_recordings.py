@@ -14,9 +14,11 @@ from otelprof.telemetry.datadog_metrics import DATADOG_LOST_SAMPLES
 from otelprof.testing.contract import component_settings
 from tests.core.test_pprof import go_sums
 from tests.counterparts import GO
-from tests.e2e.datadog_intake import DatadogIntake
+from tests.e2e.datadog_intake import DatadogIntake, receive
+from tests.e2e.test_datadog_intake import CAPTURES, captured
 from tests.recordings import OWN, name, pprofs, recordings
 from tests.reference.compare import on_the_wire
+from tests.reference.pprof_otlp import pprof_totals
 from tests.reference.tables import Tables, profiles_of
 
 if TYPE_CHECKING:
@@ -188,6 +190,7 @@ def test_go_reads_them(folder: str, tmp_path: Path) -> None:
     assert sums == go_sums(reader.pprof.SerializeToString(), tmp_path / "made.pb")
 
 
+LANGUAGE: Final = {"javascript": "nodejs"}
 LANGUAGES: Final = {
     # A recorded pprof, the language that it is said to be of, and what it is called there.
     "heap": ("go", "heap.pprof", ["alloc_objects", "alloc_space", "inuse_objects", "inuse_space"]),
@@ -228,3 +231,21 @@ def sum_of(profiles: Profiles, at: int) -> int:
     """What the samples of a Profile add up to."""
     profile = [profile for _, _, profile in profiles_of(on_the_wire(profiles))][at]
     return sum(sum(sample.values) for sample in profile.samples)
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=[path.stem for path in CAPTURES])
+def test_what_datadogs_profilers_made_stays(path: Path) -> None:
+    """A pprof of a captured upload, read as a request, is uploaded with the same values and labels."""
+    sent = captured(path)
+    theirs = receive(sent.path, sent.headers, sent.body)
+    language = theirs.tag("language") or theirs.tag("runtime") or ""
+    resource = [("service.name", "demo"), ("telemetry.sdk.language", LANGUAGE.get(language, language))]
+    for attachment, reader in theirs.pprofs.items():
+        if attachment == "events.pprof" or not reader.pprof.sample:
+            continue
+        profiles = Profiles.from_pprof(reader.pprof.SerializeToString(), resource=resource)
+        (upload,) = export(profiles).uploads
+        (ours,) = upload.pprofs.values()
+        assert theirs.event["family"] == upload.event["family"]
+        assert reader.types == ours.types
+        assert +pprof_totals([reader]) == +pprof_totals([ours])

@@ -75,7 +75,7 @@ def _label(tables: Tables, attribute: KeyValueAndUnit, layout: PlainLayout) -> l
     label, form = rules.get(key, (key, "text"))
     is_int = attribute.value.WhichOneof("value") == "int_value"
     if form == "text":
-        return [Label(label, text, "")]
+        return [Label(label, text, "")] if text else []
     if form == "number":
         is_number = _INTEGER.fullmatch(text) and -_LARGEST <= int(text) < _LARGEST
         return [Label(label, int(text), tables.strings[attribute.unit_strindex])] if is_number else None
@@ -99,4 +99,5 @@ def _observations(sample: Sample, timestamp_label: str) -> Iterator[tuple[int, l
         yield (sum(sample.values) if sample.values else len(times)), []
         return
     for value, time in zip(list(sample.values) or [1] * len(times), times, strict=True):
-        yield value, [Label(timestamp_label, time - 2**64 if time >= _LARGEST else time, "")]
+        made = Label(timestamp_label, time - 2**64 if time >= _LARGEST else time, "")
+        yield value, [made] if time else []

@@ -228,6 +228,12 @@ def test_tags_of_a_resource() -> None:
     assert headers == dict(python.headers) == dict(direct.headers)
 
 
+def test_configured_tags_go_before_others() -> None:
+    """A tag of the configuration takes the place of the resource's."""
+    tags = origin_of(RESOURCE, EBPF, {"service": "other", "env": "dev"}, has_agent=True).tags
+    assert {"service:other", "env:dev"} == {one for one in tags if one.startswith(("service:", "env:"))}
+
+
 @pytest.mark.parametrize(
     ("resource", "service"),
     [
@@ -361,6 +367,13 @@ def test_snapshots_are_not_added_up() -> None:
     heaps = [at(second, kind="inuse_objects", period=False) for second in (100, 110)]
     plan = Planner(CONFIG).plan(merged(*heaps, at(100), at(110)))
     assert [3, 1] == [len(upload.attachments["cpu.pprof"].members) for upload in plan.uploads]
+
+
+def test_profiles_without_samples_are_nothing() -> None:
+    """A Profile that holds nothing needs no upload, and loses none."""
+    message = request(samples=0)
+    plan = Planner(CONFIG).plan(Profiles.decode(message.SerializeToString()))
+    assert ([], Counter()) == (plan.uploads, plan.lost)
 
 
 def test_what_has_no_slot_is_counted() -> None:

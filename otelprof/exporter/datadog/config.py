@@ -53,7 +53,7 @@ class DatadogExporterConfig(ExporterConfig):
         site: Datadog's site, for `agentless` and `otlp`.
         api_key: for `agentless` and `otlp`; never logged. An Agent has its own.
         tls: how a server of an https URL is proved.
-        tags: of every upload, beside those of the resource.
+        tags: of every upload; they go before those that the resource says.
         custom_attributes: sample attributes that become labels under their own names; all of them when None.
         timeline: one sample for each timestamp, instead of one for each stack and labels.
         off_cpu: what becomes of off-CPU samples: dropped and counted, or sent as wall time.

@@ -103,9 +103,12 @@ class Dialect:
         hexadecimal, decimal = f"id{self.id_suffix}", f"decimal_id{self.id_suffix}"
         own = "process.context.label."
         root = "local root span id"
+        # What a profiler of Datadog's made has its names already, and comes out as it went in.
         return (
-            ("thread.id", "thread id", self.number_form),
-            ("thread.name", "thread name", "text"),
+            *((key, "thread id", self.number_form) for key in ("thread.id", "thread id")),
+            *((key, "thread name", "text") for key in ("thread.name", "thread name")),
+            *((key, key, self.number_form) for key in ("thread native id", "task id")),
+            (self.timestamp_label, self.timestamp_label, "number"),
             ("bytes", "bytes", "number" if self.family == "go" else "text"),
             ("http.route", "trace endpoint", "text"),
             *((f"{prefix}trace endpoint", "trace endpoint", "text") for prefix in ("", own)),

@@ -69,10 +69,11 @@ def origin_of(
     Args:
         resource: its attributes, of the wire.
         dialect: of its Profiles.
-        tags: of every upload, beside.
+        tags: of every upload; they go before those of the resource.
         has_agent: whether an Agent finds out about the container.
     """
-    made = [*_tags_of(resource, dialect, has_agent=has_agent), *tags.items()]
+    own = _tags_of(resource, dialect, has_agent=has_agent)
+    made = [*(pair for pair in own if pair[0] not in tags), *tags.items()]
     return Origin(
         dialect,
         tuple(found for key, value in made if (found := tag(key, value)) is not None),

@@ -119,7 +119,7 @@ class Planner:
         self._has_agent = config.mode == "agent"
 
     def plan(self, profiles: Profiles) -> Plan:
-        """Every Profile of a request stands in one upload, or is counted as lost."""
+        """Every Profile of a request that has samples stands in one upload, or is counted as lost."""
         resources, outlines = profiles.resources, profiles.outlines
         # Equal Resources are one: a batch may hold a process more than once.
         first: dict[tuple[tuple[str, str], ...], int] = {}
@@ -129,6 +129,8 @@ class Planner:
         placed: defaultdict[Origin, list[_Placed]] = defaultdict(list)
         lost: Counter[Lost] = Counter()
         for at, outline in enumerate(outlines):
+            if not outline.sample_count:
+                continue
             key = (same[outline.resource], outline.scope)
             if key not in origins:
                 resource = resources[key[0]]

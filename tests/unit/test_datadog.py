@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -136,47 +135,47 @@ def test_tags(key: str, value: str, expected: str | None) -> None:
     assert made is None or (len(made) <= 200 and made == clean(made))
 
 
-def outline(kind: tuple[str, str], period: tuple[str, str] = ("", ""), scope: str = "") -> Any:
-    """What a Profile says of itself."""
-    return SimpleNamespace(sample_type=kind, period_type=period, period=7, scope=scope)
-
-
 CPU = ("cpu", "nanoseconds")
 
 
+NONE = ("", "")
+
+
 @pytest.mark.parametrize(
-    ("told", "slots"),
+    ("kind", "period", "slots"),
     [
-        (outline(("samples", "count"), CPU), ["cpu-samples", "cpu-time*"]),
-        (outline(("samples", "count")), ["cpu-samples"]),
-        (outline(("samples", "count"), ("space", "bytes")), []),
-        (outline(("sample", "count"), ("wall", "nanoseconds")), ["wall-samples", "wall-time*"]),
-        (outline(("cpu", "count"), CPU), ["cpu-samples", "cpu-time*"]),
-        (outline(("perf_events", "count"), ("perf_events", "ns")), ["cpu-samples", "cpu-time*"]),
-        (outline(("ctimer", "ns"), ("ctimer", "ns")), ["cpu-time"]),
-        (outline(("wall", "count"), ("wall", "ns")), ["wall-samples", "wall-time*"]),
-        (outline(CPU), ["cpu-time"]),
-        (outline(("wall", "nanoseconds")), ["wall-time"]),
-        (outline(("alloc_space", "bytes")), ["alloc-space"]),
-        (outline(("inuse_objects", "count")), ["heap-live-samples"]),
-        (outline(("contentions", "count"), scope="runtime/mutex"), ["contentions"]),
-        (outline(("delay", "nanoseconds"), scope="runtime/block"), ["block-delay"]),
-        (outline(("lock-acquire-wait", "nanoseconds")), ["lock-acquire-wait"]),
-        (outline(("events", "count")), []),
-        (outline(("alloc_space", "count")), []),
-        (outline(("off_cpu", "nanoseconds")), []),
-        (outline(("", "")), []),
+        (("samples", "count"), CPU, ["cpu-samples", "cpu-time*"]),
+        (("samples", "count"), NONE, ["cpu-samples"]),
+        (("samples", "count"), ("cpu", ""), ["cpu-samples"]),
+        (("samples", "count"), ("space", "bytes"), []),
+        (("sample", "count"), ("wall", "nanoseconds"), ["wall-samples", "wall-time*"]),
+        (("cpu", "count"), CPU, ["cpu-samples", "cpu-time*"]),
+        (("perf_events", "count"), ("perf_events", "ns"), ["cpu-samples", "cpu-time*"]),
+        (("ctimer", "ns"), ("ctimer", "ns"), ["cpu-time"]),
+        (("wall", "count"), ("wall", "ns"), ["wall-samples", "wall-time*"]),
+        (("wall", "count"), NONE, []),
+        (CPU, CPU, ["cpu-time"]),
+        (("wall", "nanoseconds"), NONE, ["wall-time"]),
+        (("alloc_space", "bytes"), NONE, ["alloc-space"]),
+        (("inuse_objects", "count"), NONE, ["heap-live-samples"]),
+        (("contentions", "count"), NONE, ["contentions"]),
+        (("lock-acquire-wait", "nanoseconds"), NONE, ["lock-acquire-wait"]),
+        (("events", "count"), NONE, []),
+        (("alloc_space", "count"), NONE, []),
+        (("off_cpu", "nanoseconds"), NONE, []),
+        (NONE, NONE, []),
     ],
 )
-def test_slots(told: Any, slots: list[str]) -> None:
+def test_slots(kind: tuple[str, str], period: tuple[str, str], slots: list[str]) -> None:
     """Every sample type has its slots, or none; a star counts each value `period` times."""
-    found = slots_of(told, takes_off_cpu=False)
+    found = slots_of(kind, period)
     assert slots == [f"{slot.name}*" if slot.is_scaled else slot.name for slot in found]
 
 
-def test_off_cpu_may_be_wall_time() -> None:
-    """Off-CPU time is wall time when the configuration says so."""
-    assert (Slot("wall-time"),) == slots_of(outline(("off_cpu", "nanoseconds")), takes_off_cpu=True)
+def test_slots_by_choice() -> None:
+    """Off-CPU time may be wall time; Go's block profile has slots of its own."""
+    assert (Slot("wall-time"),) == slots_of(("off_cpu", "nanoseconds"), takes_off_cpu=True)
+    assert (Slot("block-delay"),) == slots_of(("delay", "nanoseconds"), is_block=True)
 
 
 @pytest.mark.parametrize(

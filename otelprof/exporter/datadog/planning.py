@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otelprof.exporter.datadog.dialects import dialect_of
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
     from otelprof.exporter.datadog.config import DatadogExporterConfig
     from otelprof.exporter.datadog.dialects import Attachment, Dialect
     from otelprof.exporter.datadog.origin import Origin
+    from otelprof.exporter.datadog.slots import Slot
 
 WINDOW_NANOS: Final = 60 * 10**9
 """How long an upload of Datadog's own uploaders is."""
+
+# Few sample types are ever seen; but their names come from the wire.
+_MAX_KINDS: Final = 1_000
 
 Member = tuple[int, tuple[tuple[int, bool], ...], tuple[tuple[str, str], ...]]
 """A Profile of a pprof, as `Profiles.join_pprof` wants it."""
@@ -120,27 +125,36 @@ class Planner:
 
     def plan(self, profiles: Profiles) -> Plan:
         """Every Profile of a request that has samples stands in one upload, or is counted as lost."""
-        resources, outlines = profiles.resources, profiles.outlines
+        resources = profiles.resources
+        outlines = [
+            (at, one, self._slots(one)) for at, one in enumerate(profiles.outlines) if one.sample_count
+        ]
         # Equal Resources are one: a batch may hold a process more than once.
         first: dict[tuple[tuple[str, str], ...], int] = {}
         same = [first.setdefault(tuple(resource.items()), at) for at, resource in enumerate(resources)]
-        told = self._told_times(outlines)
+        # What a Profile says is not said again by scaling the one beside it.
+        told = {
+            (*_side_by_side(outline), slot.name)
+            for _, outline, slots in outlines
+            for slot in slots
+            if not slot.is_scaled
+        }
         origins: dict[tuple[int, str], Origin] = {}
         placed: defaultdict[Origin, list[_Placed]] = defaultdict(list)
         lost: Counter[Lost] = Counter()
-        for at, outline in enumerate(outlines):
-            if not outline.sample_count:
-                continue
+        for at, outline, slots in outlines:
             key = (same[outline.resource], outline.scope)
             if key not in origins:
                 resource = resources[key[0]]
                 dialect = dialect_of(resource, outline.scope)
                 origins[key] = origin_of(resource, dialect, self._tags, has_agent=self._has_agent)
-            found = self._placed(at, outline, origins[key].dialect, told)
+            beside = _side_by_side(outline)
+            own = tuple(slot for slot in slots if not (slot.is_scaled and (*beside, slot.name) in told))
+            found = _columns(own, origins[key].dialect)
             if found is None:
                 lost[_lost(outline)] += outline.sample_count
             else:
-                placed[origins[key]].append(found)
+                placed[origins[key]].append(_Placed(at, outline, *found))
         uploads = [
             upload
             for origin, members in placed.items()
@@ -149,34 +163,30 @@ class Planner:
         ]
         return Plan(uploads, lost)
 
-    def _told_times(self, outlines: list[ProfileOutline]) -> set[tuple[object, ...]]:
-        """The slots that a Profile fills by itself: what it says is not said again by scaling another."""
-        return {
-            (*_side_by_side(outline), slot.name)
-            for outline in outlines
-            for slot in slots_of(outline, takes_off_cpu=self._takes_off_cpu)
-            if not slot.is_scaled
-        }
+    def _slots(self, outline: ProfileOutline) -> tuple[Slot, ...]:
+        return slots_of(
+            outline.sample_type,
+            outline.period_type if outline.period > 0 else (outline.period_type[0], ""),
+            is_block="block" in outline.scope.lower(),
+            takes_off_cpu=self._takes_off_cpu,
+        )
 
-    def _placed(
-        self, at: int, outline: ProfileOutline, dialect: Dialect, told: set[tuple[object, ...]]
-    ) -> _Placed | None:
-        """Where a Profile goes; None when there is no place for it."""
-        slots = [
-            slot
-            for slot in slots_of(outline, takes_off_cpu=self._takes_off_cpu)
-            if not (slot.is_scaled and (*_side_by_side(outline), slot.name) in told)
-        ]
-        for attachment in dialect.attachments:
-            columns = tuple(
-                (index, slot.is_scaled)
-                for slot in slots
-                for index, column in enumerate(attachment.columns)
-                if column.slot == slot.name
-            )
-            if columns:
-                return _Placed(at, outline, attachment, columns)
-        return None
+
+@lru_cache(_MAX_KINDS)
+def _columns(
+    slots: tuple[Slot, ...], dialect: Dialect
+) -> tuple[Attachment, tuple[tuple[int, bool], ...]] | None:
+    """The attachment that values of some slots go to, and their columns; None when there is none."""
+    for attachment in dialect.attachments:
+        columns = tuple(
+            (index, slot.is_scaled)
+            for slot in slots
+            for index, column in enumerate(attachment.columns)
+            if column.slot == slot.name
+        )
+        if columns:
+            return attachment, columns
+    return None
 
 
 def _side_by_side(outline: ProfileOutline) -> tuple[object, ...]:

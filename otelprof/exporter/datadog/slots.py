@@ -6,10 +6,8 @@ slot is called in a pprof is the dialect's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from otelprof._core import ProfileOutline
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 _NANOSECONDS: Final = frozenset(("nanoseconds", "ns"))
 # async-profiler calls a CPU profile after the engine that made it.
@@ -43,6 +41,8 @@ LIBDATADOG: Final = (
 )
 """The sample types of a Python upload, in their order."""
 
+# Few are ever seen; but their names come from the wire.
+_MAX_KINDS: Final = 1_000
 _NAMED: Final = {
     **{one: one[0] for one in LIBDATADOG},
     # async-profiler, and its converter of JFR.
@@ -75,35 +75,42 @@ class Slot(NamedTuple):
     is_scaled: bool = False
 
 
-def slots_of(outline: ProfileOutline, *, takes_off_cpu: bool) -> tuple[Slot, ...]:
+@lru_cache(_MAX_KINDS)
+def slots_of(
+    sample_type: tuple[str, str],
+    period_type: tuple[str, str] = ("", ""),
+    *,
+    is_block: bool = False,
+    takes_off_cpu: bool = False,
+) -> tuple[Slot, ...]:
     """The slots of a Profile's values.
 
     Args:
-        outline: of the Profile.
+        sample_type: name and unit.
+        period_type: name and unit of the period; no unit when there is no period.
+        is_block: whether Go's `contentions` and `delay` are of a block profile, and not of a mutex profile.
         takes_off_cpu: whether off-CPU time is wall time.
     """
-    name, unit = outline.sample_type
+    name, unit = sample_type
     unit = "nanoseconds" if unit in _NANOSECONDS else unit
     if name in OFF_CPU:
         return (Slot("wall-time"),) if takes_off_cpu and unit == "nanoseconds" else ()
     if unit == "nanoseconds" and name in _CPU | _WALL:
         return (Slot("cpu-time" if name in _CPU else "wall-time"),)
     if unit == "count" and name in _SAMPLES | _CPU | _WALL:
-        return _counted(outline)
+        return _counted(name, *period_type)
     slot = _NAMED.get((name, unit))
-    if slot in {"contentions", "delay"} and "block" in outline.scope.lower():
-        # OTLP does not tell the two profiles of Go apart that have these types.
-        slot = f"block-{slot}"
-    return () if slot is None else (Slot(slot),)
+    if slot is None:
+        return ()
+    return (Slot(f"block-{slot}" if is_block and slot in {"contentions", "delay"} else slot),)
 
 
-def _counted(outline: ProfileOutline) -> tuple[Slot, ...]:
+def _counted(name: str, period_name: str, period_unit: str) -> tuple[Slot, ...]:
     """Samples of a clock: as many as there are, and as much time as they stand for."""
-    name, unit = outline.period_type
-    if not name and outline.sample_type[0] in _SAMPLES | _CPU:
+    if not period_name and name in _SAMPLES | _CPU:
         return (Slot("cpu-samples"),)
-    clock = "cpu" if name in _CPU else "wall" if name in _WALL else None
+    clock = "cpu" if period_name in _CPU else "wall" if period_name in _WALL else None
     if clock is None:
         return ()
-    time = (Slot(f"{clock}-time", is_scaled=True),) if unit in _NANOSECONDS and outline.period > 0 else ()
+    time = (Slot(f"{clock}-time", is_scaled=True),) if period_unit in _NANOSECONDS else ()
     return (Slot(f"{clock}-samples"), *time)

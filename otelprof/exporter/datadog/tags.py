@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 MAX_TAG_CHARS: Final = 200
 """Datadog's documentation, "Define tags"; the colon is one of them."""
 
-_PLAIN: Final = frozenset("_-./:")
+_OTHER: Final = re.compile(r"[^\w./:-]")
 
 
 def clean(text: str) -> str:
     """The text with `_` for what no tag may hold; without colons at its ends."""
-    return "".join(char if char.isalnum() or char in _PLAIN else "_" for char in text).strip(":")
+    return _OTHER.sub("_", text).strip(":")
 
 
 def tag(key: str, value: str) -> str | None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.reference.pprof import Label, Row, bag
-from tests.reference.pprof_otlp import Totals, location_of, plain, attribute_text
+from tests.reference.pprof_otlp import Totals, attribute_text, location_of, plain
 from tests.reference.tables import Tables, profiles_of
 
 if TYPE_CHECKING:

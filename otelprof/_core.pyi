@@ -11,6 +11,8 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
     ExportProfilesServiceRequest,
 )
 
+from otelprof._core_limits import Limits
+from otelprof._core_merge import Merger
 from otelprof._core_policy import (
     Adjustments,
     Decided,
@@ -70,46 +72,6 @@ __all__ = [
 ]
 
 __version__: Final[str]
-
-@final
-class Limits:
-    """What one request may hold. Exceeding one of the last three refuses the Profiles concerned, no others.
-
-    Args:
-        max_body_bytes: of the inflated body, 1 to 2 GiB.
-        max_profiles: of one request, which is refused whole when it holds more.
-        max_table_entries: of one dictionary table, of all Samples, of all Lines and of all nested
-            attribute values of the request, each; it is refused whole when it holds more.
-        max_stack_depth: Locations of one Stack.
-        max_attributes: attributes of one owner (Sample, Location, Mapping, Profile, Resource or scope).
-        max_attribute_depth: nesting of one attribute's value, 1 to 64.
-
-    Raises:
-        ValueError: a limit is out of its range.
-    """
-
-    def __new__(
-        cls,
-        *,
-        max_body_bytes: int = 16_777_216,
-        max_profiles: int = 10_000,
-        max_table_entries: int = 1_000_000,
-        max_stack_depth: int = 4096,
-        max_attributes: int = 256,
-        max_attribute_depth: int = 16,
-    ) -> Limits: ...
-    @property
-    def max_body_bytes(self) -> int: ...
-    @property
-    def max_profiles(self) -> int: ...
-    @property
-    def max_table_entries(self) -> int: ...
-    @property
-    def max_stack_depth(self) -> int: ...
-    @property
-    def max_attributes(self) -> int: ...
-    @property
-    def max_attribute_depth(self) -> int: ...
 
 LINK_STATES: Final[tuple[str, ...]]
 REJECTION_REASONS: Final[tuple[str, ...]]
@@ -469,28 +431,6 @@ class Profiles:
     @property
     def unknown_fields_dropped(self) -> int:
         """How many unknown fields `to_otlp` leaves out, from messages that had to be written anew."""
-
-@final
-class Merger:
-    """Merges requests, and remembers their symbols: the n-th request of a service names nearly the same ones.
-
-    Safe from several threads, one merge at a time. What it remembers is bounded; it never changes what a
-    merge means, nor its bytes.
-    """
-
-    def __new__(cls) -> Merger: ...
-    def merge(self, requests: Sequence[Profiles]) -> Profiles:
-        """One request that means what all of them mean together.
-
-        One dictionary by value, without orphans and duplicates, most used entries first; Resources and scopes
-        of equal value joined; within each Profile, Samples of one identity {stack, set of attributes, link}
-        combined. Profiles stay apart, in the order of the requests. The result has no rejections and no
-        repairs: those are with the requests.
-        """
-
-    @property
-    def symbol_count(self) -> int:
-        """How many symbols are remembered."""
 
 def inflate(body: bytes, max_bytes: int) -> bytes:
     """The content of gzip or zstd, by its magic number; anything else as it is.

@@ -8,6 +8,7 @@ mod ids;
 mod read;
 mod rows;
 mod symbols;
+mod wanted;
 mod written;
 
 pub use read::Stored;

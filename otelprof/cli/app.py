@@ -11,12 +11,16 @@ import typer
 from otelprof.cli.components import components
 from otelprof.cli.cost import app as cost
 from otelprof.cli.diagnose import diagnose
+from otelprof.cli.flamegraph import flamegraph
 from otelprof.cli.health import health
 from otelprof.cli.incident import app as incident
 from otelprof.cli.inspect import inspect
 from otelprof.cli.replay import replay
 from otelprof.cli.run import run
+from otelprof.cli.services import services
 from otelprof.cli.status import status
+from otelprof.cli.top import top
+from otelprof.cli.traces import traces
 from otelprof.cli.validate import validate
 
 app = typer.Typer(
@@ -26,6 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # it shows local variables, and with them what must not be shown
 )
 for command in (run, validate, components, status, health, diagnose, inspect, replay):
+    app.command()(command)
+for command in (flamegraph, traces, top, services):
     app.command()(command)
 app.add_typer(incident)
 app.add_typer(cost)

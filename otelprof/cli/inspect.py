@@ -63,6 +63,7 @@ def inspect(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Say what files of profiles hold, or write it in another format. Exits with 1 if one cannot be read."""
     from otelprof.cli.inspection import Chosen, Inspection
+    from otelprof.cli.output import write
     from otelprof.recording.files import find
 
     if output is None and kind in _BINARY and sys.stdout.isatty():
@@ -76,9 +77,9 @@ def inspect(  # noqa: PLR0913 - the options of the command
     merged = _read(inspection, paths, keep=kind in _OF_REQUEST)
     if kind is OutputFormat.PPROF and output is not None and output.is_dir():
         for name, body in _pprofs(merged).items():
-            _write(body, output / name)
+            write(body, output / name)
     else:
-        _write(_content(inspection, merged, kind, top), output)
+        write(_content(inspection, merged, kind, top), output)
     if _notes(inspection):
         raise typer.Exit(1)
 
@@ -232,22 +233,6 @@ def _leading(inspection: Inspection) -> tuple[tuple[str, str], list[tuple[str, i
     if leading is None:
         raise PermanentError(_NOTHING)
     return leading, inspection.stacks[leading].folded()
-
-
-def _write(content: str | bytes, output: Path | None) -> None:
-    body = content.encode() if isinstance(content, str) else content
-    if output is None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        output.write_bytes(body)
-    except OSError as error:
-        from otelprof.errors import PermanentError
-
-        message = f"{output} cannot be written: {error.strerror or error}"
-        raise PermanentError(message) from error
 
 
 def _notes(inspection: Inspection) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.text import Text
 
-from otelprof.errors import ConfigError, ConfigProblem
+from otelprof.errors import ConfigError, ConfigProblem, PermanentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from otelprof.errors import OtelprofError
 
@@ -35,3 +37,22 @@ def print_problems(word: str, style: str, problems: Iterable[ConfigProblem]) -> 
     for problem in problems:
         # Text, not markup: a path may hold brackets.
         stderr.print(Text.assemble((f"{word}: ", style), str(problem)))
+
+
+def write(content: str | bytes, output: Path | None) -> None:
+    """Write what was asked for to a file, or to stdout.
+
+    Raises:
+        PermanentError: it cannot be written.
+    """
+    body = content.encode() if isinstance(content, str) else content
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        output.write_bytes(body)
+    except OSError as error:
+        message = f"{output} cannot be written: {error.strerror or error}"
+        raise PermanentError(message) from error

@@ -11,6 +11,7 @@ use data_encoding::HEXLOWER;
 use rustc_hash::FxHashMap;
 
 use super::rows::{SPAN_NAME, STATE};
+use super::wanted;
 use crate::assemble::Assembly;
 use crate::dictionary::{Function, Line, Link, Mapping};
 use crate::error::{Error, Result};
@@ -23,9 +24,9 @@ use crate::value::AnyValue;
 pub struct Stored {
     /// `service`, `sample_type`, `unit`, `stack_id` and `value`; the other columns of `samples` where they are wanted.
     pub samples: Vec<RecordBatch>,
-    /// All that `samples` refers to.
+    /// All that `samples` refers to; others are stepped over.
     pub stacks: Vec<RecordBatch>,
-    /// All that `stacks` refers to.
+    /// All that those `stacks` refer to; others are stepped over.
     pub frames: Vec<RecordBatch>,
     /// What is wanted of the labels that `samples` refers to.
     pub labels: Vec<RecordBatch>,
@@ -37,16 +38,18 @@ impl Profiles {
     /// # Errors
     /// When a column is missing or has another type, or when a row refers to what is not there.
     pub fn from_tables(stored: &Stored, limits: &Limits) -> Result<Self> {
+        let stacks = wanted::rows(&stored.stacks, "stack_id", &wanted::ids(&stored.samples, "stack_id")?)?;
+        let frames = wanted::rows(&stored.frames, "location_id", &wanted::locations(&stacks)?)?;
         let mut reader = RowsReader::new(limits);
-        reader.frames(&stored.frames)?;
-        reader.stacks(&stored.stacks)?;
+        reader.frames(&frames)?;
+        reader.stacks(&stacks)?;
         let labels = Labels::read(&stored.labels)?;
         reader.samples(&stored.samples, &labels)?;
         reader.finish()
     }
 }
 
-fn invalid(what: String) -> Error {
+pub(super) fn invalid(what: String) -> Error {
     Error::Invalid { format: "tables", what }
 }
 
@@ -69,8 +72,14 @@ fn optional_texts(batch: &RecordBatch, name: &str) -> Result<Option<StringArray>
     Ok(optional(batch, name, &DataType::Utf8)?.map(|array| array.as_string::<i32>().clone()))
 }
 
-fn numbers(batch: &RecordBatch, name: &str) -> Result<Int64Array> {
+pub(super) fn numbers(batch: &RecordBatch, name: &str) -> Result<Int64Array> {
     Ok(column(batch, name, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}
+
+/// The ids of the locations of each stack.
+pub(super) fn location_lists(batch: &RecordBatch) -> Result<ListArray> {
+    let list = DataType::List(Field::new("element", DataType::Int64, true).into());
+    Ok(column(batch, "location_ids", &list)?.as_list().clone())
 }
 
 fn optional_numbers(batch: &RecordBatch, name: &str) -> Result<Option<Int64Array>> {
@@ -265,11 +274,9 @@ impl<'a> RowsReader<'a> {
     }
 
     fn stacks(&mut self, batches: &[RecordBatch]) -> Result<()> {
-        let list = DataType::List(Field::new("element", DataType::Int64, true).into());
         for batch in batches {
             let ids = numbers(batch, "stack_id")?;
-            let column = column(batch, "location_ids", &list)?;
-            let lists: &ListArray = column.as_list();
+            let lists = location_lists(batch)?;
             for row in 0..batch.num_rows() {
                 let id = ids.value(row);
                 if self.stacks.contains_key(&id) {

@@ -1,0 +1,1 @@
+"""Questions that a store answers: flame graphs, traces, functions, services, and why there is no answer."""

@@ -1,0 +1,128 @@
+"""What is read from a store is what the slow twin says of what was stored: by trace, by service, by type, by label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otelprof._core import Profiles
+from otelprof.errors import EmptyStoreError
+from otelprof.query.services import services
+from otelprof.store.reader import StoreReader
+from otelprof.store.selection import Selection
+from otelprof.store.store import Store
+from otelprof.store.writer import StoreWriter
+from otelprof.testing.clock import SimulatedClock
+from tests.recordings import OWN, recordings
+from tests.reference.compare import on_the_wire
+from tests.reference.generate import requests
+from tests.reference.query import folded, service_of, trace_of, without_zeros
+from tests.reference.store import StoredRow, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+        ExportProfilesServiceRequest,
+    )
+
+NOW: Final = 1_700_000_000
+MAX_ASKED: Final = 4
+
+T = TypeVar("T")
+Folded = dict[tuple[str, str], dict[str, int]]
+
+
+class Pair:
+    """A store that requests were written to, and the slow twin of it."""
+
+    def __init__(self, folder: str, bodies: Iterable[Profiles]) -> None:
+        store = Store(folder)
+        writer = StoreWriter(store, SimulatedClock(start_secs=NOW))
+        self.rows: Counter[StoredRow] = Counter()
+        for profiles in bodies:
+            writer.write(profiles)
+            self.rows.update(stored(on_the_wire(profiles), NOW * 10**9))
+        self.reader = StoreReader(Store(folder))
+
+    def read(self, selection: Selection) -> Folded:
+        """Stacks by sample type, as the store has them."""
+        found = self.reader.stacks(selection)
+        return without_zeros({of_type.key: dict(self.reader.profiles(of_type).fold()) for of_type in found})
+
+    def check(self, selection: Selection, wanted: Callable[[StoredRow], bool]) -> None:
+        """Both say the same."""
+        assert (selection, folded(self.rows, wanted)) == (selection, self.read(selection))
+
+    def check_all(self) -> None:
+        """So they do of everything, and of some services, types, traces, spans and labels."""
+        rows = sorted(self.rows, key=repr)
+        self.check(Selection(), lambda _: True)
+        for service in _some(map(service_of, rows)):
+            self.check(Selection(service=service), lambda row, one=service: service_of(row) == one)
+        for name in _some(row.sample_type[0] for row in rows):
+            self.check(Selection(sample_type=name), lambda row, one=name: row.sample_type[0] == one)
+        for trace_id in _some(trace_of(row) for row in rows):
+            self.check(Selection(trace_id=trace_id), lambda row, one=trace_id: trace_of(row) == one)
+        for span_id in _some(row.link[1].hex() for row in rows):
+            self.check(Selection(span_id=span_id), lambda row, one=span_id: row.link[1].hex() == one)
+        for name in _some(row.span_name for row in rows):
+            self.check(Selection(span_name=name), lambda row, one=name: row.span_name == one)
+        pairs = _some(pair for row in rows for pair in sorted((*row.resource, *row.attributes)))
+        for key, text in pairs:
+            if text[:1] in {"{", "["}:
+                continue  # the twin has it as a value, the store as JSON
+            self.check(
+                Selection(labels={key: text}),
+                lambda row, pair=(key, text): pair in row.resource or pair in row.attributes,
+            )
+
+    def check_services(self) -> None:
+        """The list of services has their totals."""
+        totals: Counter[tuple[str, str, str]] = Counter()
+        for row, value in self.rows.items():
+            totals[service_of(row), *row.sample_type] += value
+        found = {
+            (row.service, row.sample_type, row.unit): row.weight.value
+            for row in services(self.reader, Selection())
+        }
+        assert {key: value for key, value in totals.items() if value} == {
+            key: value for key, value in found.items() if value
+        }
+
+
+def _some(values: Iterable[T | None]) -> list[T]:
+    return list(dict.fromkeys(value for value in values if value))[:MAX_ASKED]
+
+
+@settings(max_examples=10)
+@given(st.lists(requests(), min_size=1, max_size=3))
+def test_generated_requests(messages: list[ExportProfilesServiceRequest]) -> None:
+    """Whatever was stored is read as the slow twin says, whatever names and numbers it is made of."""
+    with TemporaryDirectory() as folder:
+        pair = Pair(folder, [Profiles.decode(message.SerializeToString()) for message in messages])
+        if not pair.rows:
+            return
+        pair.check_all()
+        pair.check_services()
+
+
+def test_recordings() -> None:
+    """So is what profilers really sent, all in one store."""
+    paths = [path for path in recordings() if OWN in path.parents][::4]
+    assert paths
+    with TemporaryDirectory() as folder:
+        pair = Pair(folder, [Profiles.decode(path.read_bytes()) for path in paths])
+        pair.check_all()
+        pair.check_services()
+
+
+def test_nothing_was_stored() -> None:
+    """A store without tables says so."""
+    with TemporaryDirectory() as folder, pytest.raises(EmptyStoreError, match="nothing is stored"):
+        StoreReader(Store(folder)).stacks(Selection())

@@ -76,6 +76,7 @@ bench: $(VENV)/.dev ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/pprof.py
 	$(BIN)/python benchmarks/decisions.py
 	$(BIN)/python benchmarks/incident.py
+	$(BIN)/python benchmarks/budget.py
 	$(BIN)/python benchmarks/hop.py
 	$(BIN)/python benchmarks/hop.py --batch --sizes medium
 	$(BIN)/python benchmarks/idle.py

@@ -24,6 +24,7 @@ from otelprof.telemetry.datadog_metrics import DATADOG_METRICS
 from otelprof.telemetry.decision_metrics import DECISION_METRICS
 from otelprof.telemetry.metric_spec import MetricSpec
 from otelprof.telemetry.policy_metrics import (
+    BUDGET_METRICS,
     LINK_CONFLICTS,
     LINK_SAMPLES,
     LINK_VALUE,
@@ -350,6 +351,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     LINKED_SHARE_BELOW_MINIMUM,
     LINKAGE_SAMPLES,
     SAMPLING_SAMPLES,
+    *BUDGET_METRICS,
     *INCIDENT_METRICS,
     PAYLOADS_DROPPED,
     REDACTED_TEXTS,

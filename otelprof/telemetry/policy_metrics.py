@@ -7,6 +7,7 @@ from typing import Final
 from otelprof.telemetry.metric_spec import MetricSpec
 
 _LINK: Final = ("processor", "service", "sample_type", "state")
+_BUDGET: Final = ("processor", "service")
 _DECISION: Final = ("processor", "rule", "outcome")
 
 LINK_SAMPLES: Final = MetricSpec(
@@ -51,10 +52,45 @@ SAMPLING_SAMPLES: Final = MetricSpec(
     _DECISION,
     "Samples that a sampling policy decided about: kept, dropped or demoted, by rule.",
 )
+BUDGET_PROBABILITY: Final = MetricSpec(
+    "otelprof_budget_probability",
+    "gauge",
+    "1",
+    _BUDGET,
+    "What rules that sample keep at most for the budget, but those for error and slow traces.",
+)
+BUDGET_SPARED_PROBABILITY: Final = MetricSpec(
+    "otelprof_budget_spared_probability",
+    "gauge",
+    "1",
+    _BUDGET,
+    "What rules for error and slow traces keep at most for the budget.",
+)
+BUDGET_SPENT_BYTES: Final = MetricSpec(
+    "otelprof_budget_spent_bytes",
+    "gauge",
+    "By",
+    _BUDGET,
+    "What sampling let through on this UTC day, as OTLP without compression.",
+)
+BUDGET_ALLOWED_BYTES: Final = MetricSpec(
+    "otelprof_budget_allowed_bytes",
+    "gauge",
+    "By",
+    _BUDGET,
+    "What it may let through on this UTC day: bytes_per_day, or the share of the day that was left at first.",
+)
 REDACTED_TEXTS: Final = MetricSpec(
     "otelprof_redacted_texts",
     "counter",
     "{text}",
     ("processor", "rule"),
     "Texts that redaction changed, by rule; one that many refer to counts once a request.",
+)
+
+BUDGET_METRICS: Final = (
+    BUDGET_PROBABILITY,
+    BUDGET_SPARED_PROBABILITY,
+    BUDGET_SPENT_BYTES,
+    BUDGET_ALLOWED_BYTES,
 )

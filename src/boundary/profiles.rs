@@ -197,8 +197,9 @@ impl Profiles {
     }
 
     #[getter]
-    fn memory_bytes(&self) -> usize {
-        self.inner.memory_bytes()
+    fn memory_bytes(&self, py: Python<'_>) -> usize {
+        let wire_bytes = self.wire.get().map_or(0, |wire| wire.bind(py).as_bytes().len());
+        self.inner.memory_bytes() + wire_bytes
     }
 
     #[getter]

@@ -26,7 +26,7 @@ from otelprof.extension.health_check import HealthCheckConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
 from otelprof.processor.memory_limiter import MemoryLimiterConfig
 from otelprof.processor.redact import RedactConfig, TextRule
-from otelprof.processor.sampling.config import SamplingConfig, SamplingRuleConfig
+from otelprof.processor.sampling.config import BudgetConfig, SamplingConfig, SamplingRuleConfig
 from otelprof.receiver.otlp import OtlpReceiverConfig
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/configuration.md").read_text(encoding="utf-8")
@@ -43,6 +43,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (LinkageRuleConfig, "A rule of linkage", {"unlinked": "drop"}),
     (SamplingConfig, "sampling processor", {"rules": [{"match": {"trace": "kept"}, "action": "keep"}]}),
     (SamplingRuleConfig, "A rule of sampling", {"th": "8"}),
+    (BudgetConfig, "A budget of sampling", {"bytes_per_day": "1GiB"}),
     (RedactConfig, "redact processor", {}),
     (TextRule, "A rule of redact", {}),
     (OtlpExporterConfig, "otlp exporter", {"endpoint": "far:4317"}),
@@ -67,6 +68,7 @@ OWN_SECTION = (
     MatchConfig,
     RotationConfig,
     TextRule,
+    BudgetConfig,
 )
 each_section = pytest.mark.parametrize(
     ("model", "section", "required"), SECTIONS, ids=[one[0].__name__ for one in SECTIONS]

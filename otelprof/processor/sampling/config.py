@@ -1,5 +1,6 @@
 """How the `sampling` processor is configured."""
 
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, ByteSize, Field, field_validator, model_validator
@@ -10,6 +11,7 @@ from otelprof.config.section import Section
 from otelprof.config.units import Duration, Size
 from otelprof.processor.sampling.policy import in_words
 from otelprof.processor.sampling.threshold import MIN_PROBABILITY, parse_th, threshold_of
+from otelprof.telemetry.quantity import human
 
 _WAYS: Final = ("sampling_probability", "th", "action")
 # What says how to sample, and means nothing beside `action`.
@@ -108,13 +110,47 @@ class SamplingRuleConfig(RuleConfig):
         return threshold_of(self.sampling_probability) if self.sampling_probability else None
 
     @property
-    def fixed_action(self) -> Literal["keep", "drop", "demote"] | None:
-        """What is done with every sample of the rule; None when a part of them stays."""
+    def is_spared(self) -> bool:
+        """Whether it is for error and slow traces alone: a budget lowers others first."""
+        return bool(self.match.trace) and not {"kept", "unknown"}.intersection(self.match.trace)
+
+    def fixed(self, *, is_adjustable: bool = False) -> Literal["keep", "drop", "demote"] | None:
+        """What is done with every sample of the rule; None when a part of them stays.
+
+        Args:
+            is_adjustable: a budget may let less through than all.
+        """
         if self.action is not None:
             return self.action
         if self.threshold is None:
             return self.otherwise
-        return "keep" if self.threshold == 0 else None
+        return "keep" if self.threshold == 0 and not is_adjustable else None
+
+
+class BudgetConfig(Section):
+    """What sampling may let through on a day, as OTLP without compression, in each instance.
+
+    Attributes:
+        bytes_per_day: of a UTC day.
+        per: each service has as much, or all of them have it together.
+        state_file: where it is written down what the day has cost, so that a restart does not forget it; its
+            folder must be there. None keeps it in memory.
+    """
+
+    bytes_per_day: Annotated[Size, Field(ge=_MIB)]
+    per: Literal["service", "all"] = "service"
+    state_file: Path | None = None
+
+    def in_words(self) -> tuple[str, ...]:
+        """What it does, one line each."""
+        whose = "each service" if self.per == "service" else "all services together"
+        line = (
+            f"budget: {human(self.bytes_per_day, 'By')} a day for {whose}, in this instance; probabilities "
+            "fall when more comes, those of error and slow traces last; rules with an action stand"
+        )
+        if self.state_file is not None:
+            return (line,)
+        return line, "budget: kept in memory; after a restart the rest of the day has its share of it"
 
 
 class IncidentsConfig(Section):
@@ -139,6 +175,7 @@ class SamplingConfig(ComponentConfig):
         trace_window: how long a trace that was kept is known; at least `decision_wait`.
         trace_max_bytes: what these traces may take, 1 MiB or more; then the oldest are forgotten.
         trace_attributes: say on samples that stay what is known of their trace, and the name of their span.
+        budget: what may come through on a day: thresholds rise when more comes. None does not look at it.
         incidents: what incidents may do.
         boost_on_new_version: how long a version that is new for its service starts an incident for; None does
             not look at versions.
@@ -150,6 +187,7 @@ class SamplingConfig(ComponentConfig):
     trace_window: Annotated[Duration, Field(gt=0)] = 300.0
     trace_max_bytes: Annotated[Size, Field(ge=_MIB)] = ByteSize(64 * _MIB)
     trace_attributes: bool = True
+    budget: BudgetConfig | None = None
     incidents: IncidentsConfig = IncidentsConfig()
     boost_on_new_version: Annotated[Duration, Field(gt=0)] | None = None
 
@@ -168,6 +206,12 @@ class SamplingConfig(ComponentConfig):
         if idle and not self.waits_for_traces:
             message = f"{', '.join(idle)} means nothing without a rule whose match has trace: remove it"
             raise ValueError(message)
+        if self.budget is not None and not any(rule.threshold is not None for rule in self.rules):
+            message = (
+                "the budget has nothing to move, since no rule samples: add one, such as "
+                "{match: {linked: true}, sampling_probability: 1, otherwise: demote}"
+            )
+            raise ValueError(message)
         if self.trace_window < self.decision_wait:
             message = (
                 f"decision_wait is {self.decision_wait:g} s, trace_window {self.trace_window:g} s: decisions "
@@ -184,7 +228,9 @@ class SamplingConfig(ComponentConfig):
         if boost > longest:
             message = f"boost_on_new_version is {boost:g} s, more than incidents.max_duration, {longest:g} s"
             raise ValueError(message)
-        if not any(rule.threshold or rule.match.trace for rule in self.rules):
+        is_adjustable = self.budget is not None
+        samples = any(rule.fixed(is_adjustable=is_adjustable) is None for rule in self.rules)
+        if not (samples or self.waits_for_traces):
             message = "boost_on_new_version does nothing where no rule samples: remove it, or add such a rule"
             raise ValueError(message)
         return self
@@ -196,7 +242,9 @@ class SamplingConfig(ComponentConfig):
 
     def in_words(self) -> tuple[str, ...]:
         """What the rules do, one line each, and how long they wait for that."""
-        lines = in_words(self.rules)
+        lines = in_words(self.rules, is_adjustable=self.budget is not None)
+        if self.budget is not None:
+            lines += self.budget.in_words()
         if self.boost_on_new_version is not None:
             minutes = f"{self.boost_on_new_version / 60:g} minutes"
             lines = (*lines, f"a new service.version of a service: whatever was sampled stays, for {minutes}")

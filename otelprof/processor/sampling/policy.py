@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from otelprof._core import Policy, Rule
 from otelprof.config.rules import labels, slower_than_nanos
+from otelprof.processor.sampling.controller import RuleRole
 from otelprof.processor.sampling.threshold import (
     adjusted_count,
     go_bound,
@@ -27,38 +28,52 @@ _BOUNDS: Final[dict[str, Callable[[float], int]]] = {
     "java": java_bound,
     "go": go_bound,
 }
+_UINT64_MAX: Final = (1 << 64) - 1
 _DONE: Final = {"keep": "stay", "drop": "are dropped", "demote": "are demoted"}
 _LANGUAGES: Final = {"python": "Python", "java": "Java", "go": "Go"}
 
 
-def core_policy(rules: Sequence[SamplingRuleConfig]) -> Policy:
-    """The policy as the core carries it out."""
-    return Policy([_core_rule(rule) for rule in rules])
+def core_policy(rules: Sequence[SamplingRuleConfig], *, is_adjustable: bool = False) -> Policy:
+    """The policy as the core carries it out.
+
+    Args:
+        rules: of the configuration.
+        is_adjustable: a budget moves thresholds: a rule that keeps everything for now samples all the same.
+    """
+    return Policy([_core_rule(rule, is_adjustable=is_adjustable) for rule in rules])
 
 
-def in_words(rules: Sequence[SamplingRuleConfig]) -> tuple[str, ...]:
+def roles(rules: Sequence[SamplingRuleConfig]) -> tuple[RuleRole | None, ...]:
+    """What the rules are to a budget; None for one that does not sample."""
+    return tuple(map(_role, rules))
+
+
+def in_words(rules: Sequence[SamplingRuleConfig], *, is_adjustable: bool = False) -> tuple[str, ...]:
     """What the rules do, one line each, and what becomes of the rest."""
-    lines = [_line(rule, is_first=rule is rules[0]) for rule in rules]
+    lines = [_line(rule, is_first=rule is rules[0], is_adjustable=is_adjustable) for rule in rules]
     last = rules[-1]
     # A rule by trace leaves the unlinked samples.
-    if not last.match.is_everything or last.fixed_action is None:
+    if not last.match.is_everything or last.fixed(is_adjustable=is_adjustable) is None:
         lines.append("everything else stays")
     return tuple(lines)
 
 
-def told(rules: Sequence[SamplingRuleConfig], settings: ComponentSettings) -> Sequence[PolicyEvent]:
+def told(
+    rules: Sequence[SamplingRuleConfig], settings: ComponentSettings, *, is_adjustable: bool = False
+) -> Sequence[PolicyEvent]:
     """The rules as events of the journal, each from now on."""
     now, component = settings.clock.now(), str(settings.id)
     events = []
     for rule, label in zip(rules, labels(rules), strict=True):
         services = rule.match.resource.get("service.name", ())
+        line = _line(rule, is_first=rule is rules[0], is_adjustable=is_adjustable)
         events.append(
             PolicyEvent(
                 time_secs=now,
                 component=component,
                 kind="rule",
                 service=services[0] if len(services) == 1 else "",
-                what=f"{label}: {_line(rule, is_first=rule is rules[0])}",
+                what=f"{label}: {line}",
                 probability=_probability(rule),
             )
         )
@@ -67,14 +82,22 @@ def told(rules: Sequence[SamplingRuleConfig], settings: ComponentSettings) -> Se
 
 def _probability(rule: SamplingRuleConfig) -> float:
     """With which it keeps a trace, or a Profile."""
-    if rule.fixed_action is not None or rule.threshold is None:
-        return 1.0 if rule.fixed_action == "keep" else 0.0
+    fixed = rule.fixed()
+    if fixed is not None or rule.threshold is None:
+        return 1.0 if fixed == "keep" else 0.0
     return probability_of(rule.threshold)
 
 
-def _core_rule(rule: SamplingRuleConfig) -> Rule:
+def _role(rule: SamplingRuleConfig) -> RuleRole | None:
+    threshold = rule.threshold
+    if threshold is None:
+        return None
+    return RuleRole(probability_of(threshold), rule.otherwise == "demote", rule.is_spared)
+
+
+def _core_rule(rule: SamplingRuleConfig, *, is_adjustable: bool) -> Rule:
     match = rule.match
-    fixed, threshold = rule.fixed_action, rule.threshold
+    fixed, threshold = rule.fixed(is_adjustable=is_adjustable), rule.threshold
     slow = [nanos for nanos in map(slower_than_nanos, match.trace) if nanos is not None]
     asked = [state for state in match.trace if slower_than_nanos(state) is None]
     whom = partial(
@@ -89,13 +112,14 @@ def _core_rule(rule: SamplingRuleConfig) -> Rule:
         return whom(fixed or rule.otherwise)
     by, bound = "trace" if rule.is_by_trace else "profile", 0
     if rule.mode in _BOUNDS and rule.sampling_probability is not None:
-        by, bound = f"{rule.mode}_ratio", _BOUNDS[rule.mode](rule.sampling_probability)
+        # The bound of Python at 1 is one more than 64 bits hold.
+        by, bound = f"{rule.mode}_ratio", min(_BOUNDS[rule.mode](rule.sampling_probability), _UINT64_MAX)
     return whom("sample", by=by, threshold=threshold, bound=bound, otherwise=rule.otherwise)
 
 
-def _line(rule: SamplingRuleConfig, *, is_first: bool) -> str:
+def _line(rule: SamplingRuleConfig, *, is_first: bool, is_adjustable: bool) -> str:
     whom = rule.match.in_words()
-    fixed, threshold = rule.fixed_action, rule.threshold
+    fixed, threshold = rule.fixed(is_adjustable=is_adjustable), rule.threshold
     if fixed is not None or threshold is None:
         whom = whom or ("everything" if is_first else "everything else")
         return f"{whom}: all samples {_DONE[fixed or rule.otherwise]}"
@@ -103,6 +127,9 @@ def _line(rule: SamplingRuleConfig, *, is_first: bool) -> str:
         whom = f"{whom}, linked" if whom else "linked"
     whom = whom or ("everything" if is_first else "everything else")
     what = "traces" if rule.is_by_trace else "profiles"
+    if threshold == 0:
+        rest = "demoted" if rule.otherwise == "demote" else "dropped"
+        return f"{whom}: all {what} stay while the budget allows, the rest is {rest}"
     how = f" (th {rule.th})" if rule.th is not None else ""
     if rule.mode in _LANGUAGES:
         how = f" (those that the ratio sampler of {_LANGUAGES[rule.mode]}'s SDK keeps)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from otelprof._core import TraceDecisions
@@ -10,9 +11,10 @@ from otelprof.component import ProcessorFactory, TraceWait
 from otelprof.config.rules import labels
 from otelprof.processor.decisions import Decisions
 from otelprof.processor.sampling.adjustments import CurrentAdjustments
+from otelprof.processor.sampling.budget import Budget
 from otelprof.processor.sampling.config import SamplingConfig
 from otelprof.processor.sampling.incidents import Incidents
-from otelprof.processor.sampling.policy import core_policy, told
+from otelprof.processor.sampling.policy import core_policy, roles, told
 from otelprof.processor.sampling.versions import KnownVersions
 from otelprof.telemetry.admin_metrics import INCIDENT_SAMPLES
 from otelprof.telemetry.policy_metrics import SAMPLING_SAMPLES
@@ -42,23 +44,34 @@ class Sampling:
     """Lets a part of the samples through, by rules: but for adjustments every instance decides the same."""
 
     def __init__(self, config: SamplingConfig, settings: ComponentSettings) -> None:
-        self._adjustments = CurrentAdjustments()
+        budget = config.budget
+        self._adjustments = CurrentAdjustments(counts_services=budget is not None)
+        self._budget = budget and Budget(budget, roles(config.rules), self._adjustments, settings)
         self._incidents = Incidents(config.incidents, self._adjustments, settings)
         self._boost_secs = config.boost_on_new_version
         self._versions = None if self._boost_secs is None else KnownVersions(settings)
         self.control = _Control(self._incidents, config.in_words(), self._adjustments)
         self._metrics, self._id = settings.metrics, str(settings.id)
-        self._rules, self._settings = config.rules, settings
-        self._policy = core_policy(config.rules)
+        self._told = partial(told, config.rules, settings, is_adjustable=budget is not None)
+        self._journal = settings.journal
+        self._policy = core_policy(config.rules, is_adjustable=budget is not None)
         self._decisions = Decisions(self._policy, labels(config.rules), SAMPLING_SAMPLES, settings)
 
     def start(self) -> None:
-        """Say in the journal what the rules are."""
-        for event in told(self._rules, self._settings):
-            self._settings.journal.record(event)
+        """Say in the journal what the rules are, and go on with what the budget wrote down.
+
+        Raises:
+            ConfigError: the budget's file cannot be used.
+        """
+        for event in self._told():
+            self._journal.record(event)
+        if self._budget:
+            self._budget.start()
 
     def shutdown(self) -> None:
-        """Nothing to release."""
+        """Write down what the budget must not forget."""
+        if self._budget:
+            self._budget.shutdown()
 
     def process(self, profiles: Profiles) -> Profiles:
         """What stays of a request; never an error."""
@@ -72,6 +85,8 @@ class Sampling:
         selected = self._decisions.carry_out(profiles, traces, adjustments=adjustments, annotates=annotates)
         if selected.lifted:
             self._metrics.add(INCIDENT_SAMPLES, selected.lifted, processor=self._id)
+        if self._budget:
+            self._budget.count(selected)
         return selected.profiles
 
     def _look_at_incidents(self, profiles: Profiles) -> None:

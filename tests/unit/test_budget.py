@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -191,6 +192,24 @@ def test_boost_needs_a_rule_that_samples() -> None:
 
     assert SamplingConfig.model_validate(data).boost_on_new_version == 1_800
     assert problems({key: value for key, value in data.items() if key != "budget"})
+
+
+def test_all_services() -> None:
+    """Together, all services have one threshold."""
+    with Run(sampling_config(bytes_per_day="1MiB", per="all")) as run:
+        *_, after = run.send(30)
+
+        assert after.sample_count < 474
+        assert {""} == run.processor.control.sampling_probabilities().keys()
+
+
+def test_threads() -> None:
+    """Whatever threads requests come on, each is counted once."""
+    with Run(sampling_config()) as run, ThreadPoolExecutor(8) as pool:
+        left = list(pool.map(lambda _: run.send(1, interval_secs=0)[0], range(200)))
+
+        spent = [run.value(BUDGET_SPENT_BYTES, name) for name in (LINKED_SERVICE, "unknown_service")]
+        assert sum(one.wire_bytes for one in left) == pytest.approx(sum(spent))
 
 
 def test_shared_series() -> None:

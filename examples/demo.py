@@ -1,16 +1,19 @@
 """`make demo`: start otelprof as a user would, send it real captured profiles, and show what it did.
 
     recordings ─► otelprof replay ─► otelprof run --config config/quickstart.yaml ─► debug
-                                                                                 └─► otlp ─► a next hop (here:
-                                                                                 a sink)
+                                                     ├─► otlp ─► a next hop (here: a sink)
+                                                     └─► object_storage ─► a folder ─► flamegraph
 
-What is shown comes from the outside: otelprof's own metrics, and what the next hop received.
+What is shown comes from the outside: otelprof's own metrics, what the next hop received, and the commands that
+read the store.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,7 +40,10 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 CONFIG: Final = "config/quickstart.yaml"
 RECORDINGS: Final = ("tests/data/ebpf-cpu", "tests/data/ebpf-linked", "tests/data/async-profiler")
-LOG: Final = ROOT / "build" / "demo" / "otelprof.log"
+FOLDER: Final = "build/demo"
+LOG: Final = ROOT / FOLDER / "otelprof.log"
+STORE: Final = f"{FOLDER}/store"
+PICTURE: Final = f"{FOLDER}/trace.svg"
 READY_SECS: Final = 20.0
 DELIVERED_SECS: Final = 20.0
 TREE_STACKS: Final = 6
@@ -51,12 +57,14 @@ def main() -> None:
     """Run the demo; exits with 1 and the log when something does not work."""
     started = time.monotonic()
     LOG.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(ROOT / STORE, ignore_errors=True)
     with Sink() as next_hop:
         port, metrics_port = free_port(4317), free_port(8888)
         environ = {
             "OTELPROF_PORT": str(port),
             "OTELPROF_METRICS_PORT": str(metrics_port),
             "OTELPROF_NEXT_HOP": next_hop.endpoint,
+            "OTELPROF_STORE": STORE,
         }
         with otelprof(environ) as process:
             wait_until_ready(process, metrics_port)
@@ -67,6 +75,7 @@ def main() -> None:
             exit_code = process.wait(30)
         received = [Profiles.decode(request.body) for request in next_hop.taken]
     report(scraped, received, replayed)
+    stored()
     console.print(
         f"\notelprof was ready after {ready_secs:.1f} s, drained on SIGTERM and exited with {exit_code}; "
         f"the demo took {time.monotonic() - started:.1f} s."
@@ -128,13 +137,22 @@ def wait_until_ready(process: subprocess.Popen[bytes], metrics_port: int) -> Non
 
 def replay(port: int) -> str:
     """Send the recordings as a user would, and hand out what the command printed."""
-    arguments = ["replay", *RECORDINGS, "--endpoint", f"127.0.0.1:{port}", "--concurrency", "4"]
-    console.print(f"[dim]$ otelprof {' '.join(arguments)}[/]")
+    return command("replay", *RECORDINGS, "--endpoint", f"127.0.0.1:{port}", "--concurrency", "4")
+
+
+def command(*arguments: str, shown: bool = True) -> str:
+    """What a command of otelprof prints; the command itself is shown.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    if shown:
+        console.print(f"[dim]$ otelprof {escape(' '.join(arguments))}[/]")
     done = subprocess.run(  # noqa: S603 - our own program
         [program(), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        what = f"replay exited with {done.returncode}: {done.stdout}{done.stderr}"
+        what = f"{arguments[0]} exited with {done.returncode}: {done.stdout}{done.stderr}"
         raise fail(what)
     return done.stdout.strip()
 
@@ -273,13 +291,32 @@ def hottest(received: list[Profiles]) -> None:
     console.rule(f"hottest {TREE_STACKS} stacks of {escape(service)}, the busiest named service")
     console.print(f"{samples:,} samples that stand for {total:,} (type {escape(sample_type)}); callers first")
     lines = list(tree_lines(root))
-    for value, branch, frames in lines[:TREE_LINES]:
-        console.print(
-            f"{value / total:>6.1%} {branch}{escape(frames)}",
-            soft_wrap=False,
-            overflow="ellipsis",
-            no_wrap=True,
-        )
+    print_tree("\n".join(f"{value / total:>6.1%} {branch}{frames}" for value, branch, frames in lines))
+
+
+def stored() -> None:
+    """Print what the store answers: the hottest group of linked traces, and one of them."""
+    console.rule("what is kept, and read back")
+    where = ("--store", STORE)
+    traces = json.loads(command("traces", *where, "--top", "1000", "--format", "json", shown=False))
+    groups: Counter[tuple[str, str | None, str]] = Counter()
+    for trace in traces:
+        groups[trace["services"][0], trace["span_name"], trace["sample_type"]] += trace["seconds"] or 0
+    (service, span_name, sample_type), _ = groups.most_common(1)[0]
+    span = ("--span-name", span_name) if span_name else ()
+    group = ("--service", service, *span, "--linked", "--type", sample_type)
+    print_tree(command("flamegraph", *where, *group, "--format", "tree"))
+    one = next(trace["trace_id"] for trace in traces if trace["services"][0] == service)
+    print_tree(command("flamegraph", *where, "--trace-id", one, "--format", "tree"))
+    command("flamegraph", *where, "--trace-id", one, "-o", PICTURE)
+    console.print(f"the flame graph of this trace: [bold]{PICTURE}[/]")
+
+
+def print_tree(text: str) -> None:
+    """Print the first lines of a tree, each as wide as the terminal."""
+    lines = text.splitlines()
+    for line in lines[:TREE_LINES]:
+        console.print(escape(line), soft_wrap=False, overflow="ellipsis", no_wrap=True)
     if len(lines) > TREE_LINES:
         console.print(f"       … {len(lines) - TREE_LINES} more lines")
 
@@ -290,6 +327,7 @@ def where_to_look(environ: Mapping[str, str]) -> None:
     console.print(f"what the debug exporter wrote, and the log:  {LOG.relative_to(ROOT)}")
     console.print(f"the configuration:                           {CONFIG}")
     console.print("to keep it running:                          .venv/bin/otelprof run --config " + CONFIG)
+    console.print(f"what was kept:                               .venv/bin/otelprof services --store {STORE}")
     console.print(
         "what was sent, as a flame graph:             "
         f".venv/bin/otelprof inspect {RECORDINGS[1]} --format svg -o flame.svg"

@@ -34,6 +34,9 @@ def flamegraph(  # noqa: PLR0913 - the options of the command
     span_name: options.SpanName = None,
     slow: options.Slow = False,
     error: options.Error = False,
+    linked: Annotated[
+        bool, typer.Option("--linked", help="Only of samples that are linked to a trace.")
+    ] = False,
     against_group: Annotated[
         bool,
         typer.Option(
@@ -70,6 +73,7 @@ def flamegraph(  # noqa: PLR0913 - the options of the command
         labels=options.pairs(label, "--label"),
         span_name=span_name,
         trace_states=options.states(slow=slow, error=error),
+        linked=linked,
     )
     reader = options.open_reader(store, store_option)
     if against_group:

@@ -12,6 +12,8 @@ const DAY_NANOS: u64 = 86_400_000_000_000;
 /// On a Sample: what the tracing side decided, and the name of its span (see `traces`).
 pub(super) const STATE: &str = "otelprof.trace.state";
 pub(super) const SPAN_NAME: &str = "otelprof.span.name";
+/// On a Sample: the name of its span, as profilers leave it where the tracing side told none.
+const SPAN_NAMES: [&str; 3] = ["span_name", "span.name", "process.context.label.span_name"];
 /// On a Profile of a service that had an incident (see `select`).
 pub(super) const INCIDENT: &str = "otelprof.incident";
 
@@ -151,6 +153,7 @@ impl<'a> RowReader<'a> {
         let profiles = self.profiles;
         let mut own = |key: &str| profiles.find(attributes, key).map(|value| self.texts.index(&text(profiles, value)));
         let (trace_state, span_name) = (own(STATE), own(SPAN_NAME));
+        let span_name = span_name.or_else(|| SPAN_NAMES.into_iter().find_map(&mut own));
         let is_incident = profiles.find(&profile.attributes, INCIDENT).is_some();
         let trace_state = trace_state.or_else(|| is_incident.then(|| self.texts.index("incident")));
         Labels { id, trace_state, span_name }

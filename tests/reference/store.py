@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STATE: Final = "otelprof.trace.state"
 SPAN_NAME: Final = "otelprof.span.name"
+SPAN_NAMES: Final = ("span_name", "span.name", "process.context.label.span_name")
 NANOS_PER_MICRO: Final = 1000
 
 Pairs = frozenset[tuple[str, str]]
@@ -83,7 +84,8 @@ def _row(tables: Tables, base: StoredRow, profile: Profile, sample: Sample) -> S
     is_incident = "otelprof.incident" in attributes_of(tables, profile.attribute_indices)
     on_sample = attributes_of(tables, sample.attribute_indices)
     state = texts[STATE] if STATE in on_sample else "incident" if is_incident else ""
-    name = texts[SPAN_NAME] if SPAN_NAME in on_sample else ""
+    names = (texts[key] for key in (SPAN_NAME, *SPAN_NAMES) if key in on_sample)
+    name = next(names, "")
     texts = {key: text for key, text in texts.items() if key not in {STATE, SPAN_NAME}}
     link = at(tables.links, sample.link_index)
     stack = at(tables.stacks, sample.stack_index)

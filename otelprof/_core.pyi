@@ -294,33 +294,6 @@ class Profiles:
             RequestTooLargeError: over a limit.
         """
 
-    def join_pprof(
-        self,
-        layout: PprofLayout,
-        members: Sequence[tuple[int, Sequence[tuple[int, bool]], Sequence[tuple[str, str]]]],
-        *,
-        period_type: tuple[str, str],
-        period: int,
-        skip: int = 0,
-        max_observations: int | None = None,
-        max_bytes: int = 8_388_608,
-    ) -> JoinedPprof:
-        """Several Profiles as one pprof, over all their windows: equal samples are added up. Deterministic.
-
-        Args:
-            layout: what it looks like.
-            members: of each its place in `outlines`; the columns that its values go to, and whether each
-                counts `period` times there; labels of all of its samples, which go behind all others.
-            period_type: name and unit.
-            period: in that unit.
-            skip: how many observations were told before: what `observation_count` said, added up.
-            max_observations: how many may be told; no end when None.
-            max_bytes: of samples, without what they refer to; a single one may take more.
-
-        Raises:
-            ValueError: there is no such Profile or column.
-        """
-
     def to_speedscope(
         self, *, service: str | None = None, sample_type: str | None = None, name: str = "profile"
     ) -> bytes:

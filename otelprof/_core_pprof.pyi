@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import final
 
+from otelprof._core import Profiles
+
 @final
 class Pprof:
     """One pprof that was made of a request, and what its sender must know without reading it."""
@@ -75,6 +77,32 @@ class PprofLayout:
         frame_types: bool = False,
         max_locations: int = 4096,
     ) -> PprofLayout: ...
+    def join(
+        self,
+        profiles: Profiles,
+        members: Sequence[tuple[int, Sequence[tuple[int, bool]], Sequence[tuple[str, str]]]],
+        *,
+        period_type: tuple[str, str],
+        period: int,
+        skip: int = 0,
+        max_observations: int | None = None,
+        max_bytes: int = 8_388_608,
+    ) -> JoinedPprof:
+        """Several Profiles as one pprof, over all their windows: equal samples are added up. Deterministic.
+
+        Args:
+            profiles: a request.
+            members: of each its place in `Profiles.outlines`; the columns that its values go to, and whether
+                each counts `period` times there; labels of all of its samples, which go behind all others.
+            period_type: name and unit.
+            period: in that unit.
+            skip: how many observations were told before: what `observation_count` said, added up.
+            max_observations: how many may be told; no end when None.
+            max_bytes: what samples may take, without what they refer to; a single one may take more.
+
+        Raises:
+            ValueError: there is no such Profile or column.
+        """
 
 @final
 class JoinedPprof:

@@ -64,6 +64,43 @@ impl PprofLayout {
             },
         }))
     }
+
+    #[pyo3(signature = (
+        profiles,
+        members,
+        *,
+        period_type,
+        period,
+        skip = 0,
+        max_observations = None,
+        max_bytes = 8_388_608,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "these are the keyword arguments that users write")]
+    fn join(
+        &self,
+        py: Python<'_>,
+        profiles: &Profiles,
+        members: Vec<PyMember>,
+        period_type: (String, String),
+        period: i64,
+        skip: usize,
+        max_observations: Option<usize>,
+        max_bytes: usize,
+    ) -> PyResult<JoinedPprof> {
+        let members = members.into_iter().map(|(profile, columns, labels)| Member { profile, columns, labels });
+        let members: Vec<_> = members.collect();
+        let (count, known) = (profiles.inner.profile_count(), self.0.sample_types.len());
+        for Member { profile, columns, .. } in &members {
+            if *profile >= count || columns.iter().any(|&(column, _)| column >= known) {
+                let message =
+                    format!("there are {count} Profiles and {known} sample types, not {profile}, {columns:?}");
+                return Err(PyValueError::new_err(message));
+            }
+        }
+        let max_observations = max_observations.unwrap_or(usize::MAX);
+        let frame = Frame { period_type, period, skip, max_observations, max_bytes };
+        Ok(JoinedPprof(work(py, || profiles.inner.join_pprof(&self.0, &members, &frame))?))
+    }
 }
 
 fn rule(key: String, form: &str) -> PyResult<LabelRule> {
@@ -75,43 +112,6 @@ fn rule(key: String, form: &str) -> PyResult<LabelRule> {
 
 #[pymethods]
 impl Profiles {
-    #[pyo3(signature = (
-        layout,
-        members,
-        *,
-        period_type,
-        period,
-        skip = 0,
-        max_observations = None,
-        max_bytes = 8_388_608,
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "these are the keyword arguments that users write")]
-    fn join_pprof(
-        &self,
-        py: Python<'_>,
-        layout: &PprofLayout,
-        members: Vec<PyMember>,
-        period_type: (String, String),
-        period: i64,
-        skip: usize,
-        max_observations: Option<usize>,
-        max_bytes: usize,
-    ) -> PyResult<JoinedPprof> {
-        let members = members.into_iter().map(|(profile, columns, labels)| Member { profile, columns, labels });
-        let members: Vec<_> = members.collect();
-        let (profiles, known) = (self.inner.profile_count(), layout.0.sample_types.len());
-        for Member { profile, columns, .. } in &members {
-            if *profile >= profiles || columns.iter().any(|&(column, _)| column >= known) {
-                let message =
-                    format!("there are {profiles} Profiles and {known} sample types, not {profile}, {columns:?}");
-                return Err(PyValueError::new_err(message));
-            }
-        }
-        let max_observations = max_observations.unwrap_or(usize::MAX);
-        let frame = Frame { period_type, period, skip, max_observations, max_bytes };
-        Ok(JoinedPprof(work(py, || self.inner.join_pprof(&layout.0, &members, &frame))?))
-    }
-
     #[getter]
     fn resources(&self, py: Python<'_>) -> PyResult<Vec<std::collections::BTreeMap<String, String>>> {
         let resources = work(py, || self.inner.resource_texts())?;

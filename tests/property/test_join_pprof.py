@@ -48,9 +48,7 @@ def pieces(
     """All of some Profiles, so many observations in a pprof."""
     told, is_complete = 0, False
     while not is_complete:
-        piece = profiles.join_pprof(
-            layout, members, period_type=PERIOD, period=1, skip=told, max_observations=most
-        )
+        piece = layout.join(profiles, members, period_type=PERIOD, period=1, skip=told, max_observations=most)
         told, is_complete = told + piece.observation_count, piece.is_complete
         yield piece
 
@@ -131,4 +129,4 @@ def test_arguments() -> None:
     with pytest.raises(ValueError, match="is no form of a label"):
         PprofLayout(COLUMNS, labels=[("a", "b", "hex")])
     with pytest.raises(ValueError, match="0 Profiles"):
-        profiles.join_pprof(PprofLayout(COLUMNS), [(0, [], [])], period_type=PERIOD, period=1)
+        PprofLayout(COLUMNS).join(profiles, [(0, [], [])], period_type=PERIOD, period=1)

@@ -1,4 +1,4 @@
-"""The slow twin of `Profiles.join_pprof`: what samples of some Profiles add up to, in a layout's words."""
+"""The slow twin of `PprofLayout.join`: what samples of some Profiles add up to, in a layout's words."""
 
 from __future__ import annotations
 

@@ -164,6 +164,7 @@ NONE = ("", "")
         (("alloc_space", "count"), NONE, []),
         (("off_cpu", "nanoseconds"), NONE, []),
         (NONE, NONE, []),
+        (("samples" * 100, "count" * 100), NONE, []),
     ],
 )
 def test_slots(kind: tuple[str, str], period: tuple[str, str], slots: list[str]) -> None:

@@ -27,7 +27,7 @@ WINDOW_NANOS: Final = 60 * 10**9
 _MAX_KINDS: Final = 1_000
 
 Member = tuple[int, tuple[tuple[int, bool], ...], tuple[tuple[str, str], ...]]
-"""A Profile of a pprof, as `Profiles.join_pprof` wants it."""
+"""A Profile of a pprof, as `PprofLayout.join` wants it."""
 
 
 class Lost(NamedTuple):

@@ -41,8 +41,9 @@ LIBDATADOG: Final = (
 )
 """The sample types of a Python upload, in their order."""
 
-# Few are ever seen; but their names come from the wire.
+# Few are ever seen; but their names come from the wire, and may be long. No slot's is.
 _MAX_KINDS: Final = 1_000
+_MAX_NAME_CHARS: Final = 64
 _NAMED: Final = {
     **{one: one[0] for one in LIBDATADOG},
     # async-profiler, and its converter of JFR.
@@ -75,7 +76,6 @@ class Slot(NamedTuple):
     is_scaled: bool = False
 
 
-@lru_cache(_MAX_KINDS)
 def slots_of(
     sample_type: tuple[str, str],
     period_type: tuple[str, str] = ("", ""),
@@ -91,7 +91,18 @@ def slots_of(
         is_block: whether Go's `contentions` and `delay` are of a block profile, and not of a mutex profile.
         takes_off_cpu: whether off-CPU time is wall time.
     """
-    name, unit = sample_type
+    name, unit, period_name, period_unit = (text[:_MAX_NAME_CHARS] for text in (*sample_type, *period_type))
+    return _slots(name, unit, (period_name, period_unit), is_block, takes_off_cpu)
+
+
+@lru_cache(_MAX_KINDS)
+def _slots(
+    name: str,
+    unit: str,
+    period_type: tuple[str, str],
+    is_block: bool,  # noqa: FBT001 - what the cache is by
+    takes_off_cpu: bool,  # noqa: FBT001 - likewise
+) -> tuple[Slot, ...]:
     unit = "nanoseconds" if unit in _NANOSECONDS else unit
     if name in OFF_CPU:
         return (Slot("wall-time"),) if takes_off_cpu and unit == "nanoseconds" else ()

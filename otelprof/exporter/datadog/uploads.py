@@ -182,8 +182,8 @@ class Converter:
         skip: int,
         most: int | None = None,
     ) -> File:
-        pprof = profiles.join_pprof(
-            self._layout(upload.origin.dialect, planned.attachment),
+        pprof = self._layout(upload.origin.dialect, planned.attachment).join(
+            profiles,
             planned.members,
             period_type=planned.period_type,
             period=planned.period,

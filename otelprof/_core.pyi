@@ -26,7 +26,7 @@ from otelprof._core_policy import (
     Selected,
     ServiceDecided,
 )
-from otelprof._core_pprof import JoinedPprof, Pprof, PprofLayout, ProfileOutline
+from otelprof._core_pprof import JoinedPprof, Pprof, PprofLayout, PprofPiece, ProfileOutline
 from otelprof._core_summary import Rejection, SummaryRow
 from otelprof._core_svg import svg_diff, svg_from_folded
 from otelprof._core_tables import ArrowRows as _ArrowRows
@@ -50,6 +50,7 @@ __all__ = [
     "Policy",
     "Pprof",
     "PprofLayout",
+    "PprofPiece",
     "ProfileOutline",
     "Profiles",
     "Redacted",
@@ -292,6 +293,22 @@ class Profiles:
         Raises:
             InvalidRequestError: a column is missing or of another type, or what a row refers to is.
             RequestTooLargeError: over a limit.
+        """
+
+    def split_for_pprof(self, max_samples: int, max_locations: int) -> list[PprofPiece]:
+        """Pieces that each become one pprof, and hold every Sample once, in order.
+
+        Profiles that become one pprof are cut at the same rows, and stay together. A part of a Profile after
+        its first has another `profile_id`, made from its own.
+
+        Args:
+            max_samples: of each Profile of a piece, at least 1.
+            max_locations: of the stacks of all of them, each stack counted for every Sample: most of what a
+                pprof takes. A piece has more only when it holds a single Sample of each Profile.
+
+        Raises:
+            ValueError: `max_samples` is less than 1.
+            OverflowError: a number is negative.
         """
 
     def to_speedscope(

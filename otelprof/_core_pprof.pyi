@@ -6,6 +6,61 @@ from typing import final
 from otelprof._core import Profiles
 
 @final
+class PprofPiece:
+    """Profiles that become one pprof, and what is to be known of them before they do."""
+
+    def to_pprof(
+        self,
+        *,
+        labels: Sequence[str],
+        max_depth: int,
+        sample_types: Sequence[tuple[str, str, int]],
+        period_type: tuple[str, str],
+        period: int,
+        time_unix_nano: int,
+    ) -> Pprof:
+        """The pprof, under other names. Frames without a symbol get a function, equal samples are added up.
+
+        The labels `trace_id` and `span_id` are a Link's, as in `Profiles.to_pprof`.
+
+        Args:
+            labels: keys of the sample attributes that become labels.
+            max_depth: Locations of a stack that are written, at least 2; of a deeper one the middle goes.
+            sample_types: name and unit of each, and what its values are multiplied by; a product that 64 bits
+                do not hold becomes the nearest that they do.
+            period_type: name and unit; none when both are empty.
+            period: in that unit.
+            time_unix_nano: the start of the window.
+
+        Raises:
+            ValueError: there are more or fewer sample types than Profiles, or `max_depth` is less than 2.
+            OverflowError: a number is out of its range.
+        """
+
+    @property
+    def profiles(self) -> Profiles:
+        """The same as a request."""
+    @property
+    def resource(self) -> dict[str, str]:
+        """The attributes of the Resource, as text."""
+    @property
+    def sample_types(self) -> tuple[tuple[str, str], ...]:
+        """Name and unit of each Profile's samples."""
+    @property
+    def period_type(self) -> tuple[str, str]:
+        """Name and unit; both empty when there is none."""
+    @property
+    def period(self) -> int: ...
+    @property
+    def time_unix_nano(self) -> int:
+        """The start of the window; 0 when unknown."""
+    @property
+    def duration_nano(self) -> int: ...
+    @property
+    def sample_count(self) -> int:
+        """Samples of all its Profiles."""
+
+@final
 class Pprof:
     """One pprof that was made of a request, and what its sender must know without reading it."""
 
@@ -31,6 +86,12 @@ class Pprof:
     @property
     def sample_count(self) -> int:
         """Samples in `body`."""
+    @property
+    def negative_sample_count(self) -> int:
+        """Of these, those with a value below 0."""
+    @property
+    def cut_sample_count(self) -> int:
+        """Of these, those whose stack was cut."""
     @property
     def body(self) -> bytes:
         """The pprof, not compressed."""

@@ -35,7 +35,7 @@ use self::policy::{
     Adjustments, Decided, LinkCoverage, Linked, Policy, Redacted, Redaction, RedactionRule, Rule, Selected,
     ServiceDecided,
 };
-use self::pprof::Pprof;
+use self::pprof::{Pprof, PprofPiece};
 use self::profiles::{Profiles, Rejection, SummaryRow};
 use self::tables::{TableRows, Tables, WrittenSymbols};
 use self::traces::{Observed, PendingTraces, TraceDecisions, TraceState};
@@ -83,6 +83,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Policy>()?;
     module.add_class::<Pprof>()?;
     module.add_class::<PprofLayout>()?;
+    module.add_class::<PprofPiece>()?;
     module.add_class::<ProfileOutline>()?;
     module.add_class::<Profiles>()?;
     module.add_class::<Redacted>()?;

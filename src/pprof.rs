@@ -8,6 +8,7 @@ mod join;
 mod labels;
 mod layout;
 mod outline;
+mod pieces;
 mod read;
 mod samples;
 mod tables;
@@ -16,7 +17,8 @@ mod write;
 pub use join::{Frame, Joined, Member};
 pub use layout::{LabelForm, LabelRule, Layout};
 pub use outline::Outline;
-pub use write::{Pprof, PprofOptions};
+pub use pieces::PieceLimits;
+pub use write::{Named, Pprof, PprofOptions};
 
 /// Attributes that hold what pprof has a field for and OTLP has not.
 mod attributes {

@@ -1,15 +1,17 @@
 //! Profiles in other formats, as Python sees them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::{Limits, Profiles, work};
 use crate::fold::Selection;
-use crate::pprof::{self, PprofOptions};
+use crate::pprof::{self, Named, PieceLimits, PprofOptions};
 use crate::profiles;
 
 #[pymethods]
@@ -71,8 +73,25 @@ impl Profiles {
     ) -> PyResult<Vec<Pprof>> {
         let [trace_id_label, span_id_label, timestamp_label] =
             [trace_id_label, span_id_label, timestamp_label].map(|label| label.unwrap_or_default().to_owned());
-        let options = PprofOptions { labels, trace_id_label, span_id_label, timestamp_label, native_names, combine };
+        let options = PprofOptions {
+            labels,
+            trace_id_label,
+            span_id_label,
+            timestamp_label,
+            native_names,
+            combine,
+            ..PprofOptions::default()
+        };
         Ok(work(py, || self.inner.to_pprof(&options))?.into_iter().map(Pprof).collect())
+    }
+
+    fn split_for_pprof(&self, py: Python<'_>, max_samples: usize, max_locations: usize) -> PyResult<Vec<PprofPiece>> {
+        if max_samples < 1 {
+            return Err(PyValueError::new_err("max_samples is 0; 1 or more is allowed"));
+        }
+        let limits = PieceLimits { samples: max_samples, locations: max_locations };
+        let pieces = work(py, || self.inner.split_for_pprof(limits))?;
+        Ok(pieces.into_iter().map(|piece| PprofPiece(Arc::new(piece))).collect())
     }
 
     #[pyo3(signature = (*, service = None, sample_type = None, name = "profile"))]
@@ -85,6 +104,94 @@ impl Profiles {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let file = work(py, || self.inner.to_speedscope(Selection { service, sample_type }, name))?;
         Ok(PyBytes::new(py, &file))
+    }
+}
+
+/// Profiles that become one pprof.
+#[pyclass(frozen, module = "otelprof._core")]
+pub(super) struct PprofPiece(Arc<profiles::Profiles>);
+
+#[pymethods]
+impl PprofPiece {
+    #[expect(clippy::too_many_arguments, reason = "these are the keyword arguments that users write")]
+    #[pyo3(signature = (*, labels, max_depth, sample_types, period_type, period, time_unix_nano))]
+    fn to_pprof(
+        &self,
+        py: Python<'_>,
+        labels: Vec<String>,
+        max_depth: usize,
+        sample_types: Vec<(String, String, i64)>,
+        period_type: (String, String),
+        period: i64,
+        time_unix_nano: u64,
+    ) -> PyResult<Pprof> {
+        let profile_count = self.0.profile_count();
+        if sample_types.len() != profile_count || max_depth < 2 {
+            return Err(PyValueError::new_err(format!(
+                "{} sample_types for {profile_count} Profiles, or max_depth {max_depth} below 2",
+                sample_types.len()
+            )));
+        }
+        let options = PprofOptions {
+            labels: Some(labels),
+            trace_id_label: "trace_id".into(),
+            span_id_label: "span_id".into(),
+            timestamp_label: String::new(),
+            native_names: true,
+            combine: true,
+            max_depth: Some(max_depth),
+            named: Some(Named { sample_types, period_type, period, time_unix_nano }),
+        };
+        let mut made = work(py, || self.0.to_pprof(&options))?;
+        // A piece is one group, which is one pprof.
+        Ok(Pprof(made.remove(0)))
+    }
+
+    #[getter]
+    fn profiles(&self) -> Profiles {
+        Profiles::new(Arc::clone(&self.0))
+    }
+
+    #[getter]
+    fn resource(&self) -> BTreeMap<String, String> {
+        self.0.resource_text(self.0.resources[0].resource.as_ref()).into_iter().collect()
+    }
+
+    #[getter]
+    fn sample_types<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let profiles = &self.0.resources[0].scopes[0].profiles;
+        PyTuple::new(py, profiles.iter().map(|profile| self.0.value_type(profile.sample_type)))
+    }
+
+    #[getter]
+    fn period_type(&self) -> (String, String) {
+        self.0.value_type(self.first().period_type)
+    }
+
+    #[getter]
+    fn period(&self) -> i64 {
+        self.first().period
+    }
+
+    #[getter]
+    fn time_unix_nano(&self) -> u64 {
+        self.first().time_unix_nano
+    }
+
+    #[getter]
+    fn duration_nano(&self) -> u64 {
+        self.first().duration_nano
+    }
+
+    #[getter]
+    fn sample_count(&self) -> usize {
+        self.0.sample_count()
+    }
+}
+
+impl PprofPiece {
+    fn first(&self) -> &profiles::Profile {
+        &self.0.resources[0].scopes[0].profiles[0]
     }
 }
 
@@ -132,6 +239,16 @@ impl Pprof {
     #[getter]
     fn sample_count(&self) -> usize {
         self.0.sample_count
+    }
+
+    #[getter]
+    fn negative_sample_count(&self) -> usize {
+        self.0.negative_sample_count
+    }
+
+    #[getter]
+    fn cut_sample_count(&self) -> usize {
+        self.0.cut_sample_count
     }
 
     #[getter]

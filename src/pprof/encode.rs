@@ -9,9 +9,9 @@ use super::attributes;
 use super::groups::Group;
 use super::samples::{Label, Sums};
 use super::tables::{Strings, Tables};
-use super::write::PprofOptions;
+use super::write::{Named, PprofOptions};
 use crate::dictionary::{Function, Link, Mapping};
-use crate::profiles::{Profiles, Scope, ValueType};
+use crate::profiles::{Profiles, Scope};
 use crate::text::text;
 use crate::value::AnyValue;
 use crate::wire::Writer;
@@ -29,6 +29,15 @@ pub(super) struct Encoder<'a> {
     native_ids: HashMap<u32, u64>,
     /// By function, what stands in the place of its system name.
     pub(super) system_names: HashMap<u32, u32>,
+    counts: Counts,
+}
+
+/// Samples of one pprof: all, and those that have something that a reader may not take.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) samples: usize,
+    pub(super) negative: usize,
+    pub(super) cut: usize,
 }
 
 impl<'a> Encoder<'a> {
@@ -37,19 +46,24 @@ impl<'a> Encoder<'a> {
         tables.clear();
         let mut strings = Strings::default();
         strings.index(&b""[..]);
-        let (labels, native_names, native_ids, system_names) = Default::default();
-        Self { profiles, options, tables, strings, labels, native_names, native_ids, system_names }
+        let (labels, native_names, native_ids, system_names, counts) = Default::default();
+        Self { profiles, options, tables, strings, labels, native_names, native_ids, system_names, counts }
     }
 
-    /// The pprof, and how many samples it holds.
-    pub(super) fn encode(mut self, group: &Group<'_>, scope: Option<&Scope>) -> (Vec<u8>, usize) {
+    /// The pprof, and what its samples are.
+    pub(super) fn encode(mut self, group: &Group<'_>, scope: Option<&Scope>) -> (Vec<u8>, Counts) {
         let rows = group.first().rows.clone();
         self.mark(&self.profiles.samples.stack[rows.clone()], usize::MAX);
         let mut writer = Writer::with_capacity(64 * rows.len() + 64 * self.tables.locations.entries.len() + 1024);
-        for profile in &group.0 {
-            self.value_type(&mut writer, 1, profile.sample_type);
+        for (index, profile) in group.0.iter().enumerate() {
+            let named = self.options.named.as_ref().and_then(|named| named.sample_types.get(index));
+            let (name, unit) = match named {
+                Some((name, unit, _)) => (name.as_bytes(), unit.as_bytes()),
+                None => self.profiles.sample_type(profile),
+            };
+            self.value_type(&mut writer, 1, name, unit);
         }
-        let sample_count = self.samples(&mut writer, group);
+        self.samples(&mut writer, group);
         self.mappings(&mut writer);
         self.locations(&mut writer);
         self.functions(&mut writer);
@@ -57,7 +71,7 @@ impl<'a> Encoder<'a> {
         self.tail(&mut tail, group, scope);
         self.strings.write(&mut writer);
         writer.raw(&tail.into_bytes());
-        (writer.into_bytes(), sample_count)
+        (writer.into_bytes(), self.counts)
     }
 
     /// Give all that some stacks lead to, `depth` Locations of each, its ids.
@@ -80,9 +94,8 @@ impl<'a> Encoder<'a> {
         self.strings.index(self.profiles.string(index))
     }
 
-    fn value_type(&mut self, writer: &mut Writer, field: u32, value_type: Option<ValueType>) {
-        let ValueType { name, unit } = value_type.unwrap_or_default();
-        let (name, unit) = (self.string(name), self.string(unit));
+    fn value_type(&mut self, writer: &mut Writer, field: u32, name: &'a [u8], unit: &'a [u8]) {
+        let (name, unit) = (self.strings.index(name), self.strings.index(unit));
         Self::type_of(writer, field, name, unit);
     }
 
@@ -99,15 +112,18 @@ impl<'a> Encoder<'a> {
         });
     }
 
-    fn samples(&mut self, writer: &mut Writer, group: &Group<'_>) -> usize {
+    fn samples(&mut self, writer: &mut Writer, group: &Group<'_>) {
         let samples = &self.profiles.samples;
+        let factors: Vec<_> = (0..group.0.len()).map(|index| self.factor(index)).collect();
         let rows = group.first().rows.clone();
         let (mut labels, mut values) = (vec![], vec![]);
         let mut sums = self.options.combine.then(Sums::default);
-        let mut count = 0;
-        let mut emit = |encoder: &Self, stack, labels: &[Label], values: &[i128]| match &mut sums {
-            Some(sums) => sums.add(stack, labels, values),
-            None => count += encoder.sample(writer, stack, labels, values),
+        let mut emit = |encoder: &mut Self, stack, labels: &[Label], values: &mut Vec<i128>| {
+            values.iter_mut().zip(&factors).for_each(|(value, &factor)| *value = times(*value, factor));
+            match &mut sums {
+                Some(sums) => sums.add(stack, labels, values),
+                None => encoder.sample(writer, stack, labels, values),
+            }
         };
         for offset in 0..rows.len() {
             let row = rows.start + offset;
@@ -118,7 +134,7 @@ impl<'a> Encoder<'a> {
             if self.options.timestamp_label.is_empty() || timestamps.is_empty() {
                 values.clear();
                 values.extend(group.0.iter().map(|profile| samples.total(profile.rows.start + offset)));
-                emit(self, stack, &labels, &values);
+                emit(self, stack, &labels, &mut values);
                 continue;
             }
             let key = self.strings.index(self.options.timestamp_label.as_bytes());
@@ -128,35 +144,54 @@ impl<'a> Encoder<'a> {
                 values.clear();
                 values.extend(group.0.iter().map(|profile| i128::from(value(profile.rows.start))));
                 labels.push(Label::number(key, timestamp as i64, 0));
-                emit(self, stack, &labels, &values);
+                emit(self, stack, &labels, &mut values);
                 labels.pop();
             }
         }
         for (stack, labels, values) in sums.iter().flat_map(|sums| &sums.samples) {
-            count += self.sample(writer, stack, labels, values);
+            self.sample(writer, stack, labels, values);
         }
-        count
     }
 
-    /// Write a sample, or as many as hold its values; how many.
-    fn sample(&self, writer: &mut Writer, stack: &[u32], labels: &[Label], values: &[i128]) -> usize {
-        let (mut values, mut count) = (Cow::Borrowed(values), 0);
+    /// What the values of a sample type are multiplied by.
+    fn factor(&self, index: usize) -> i128 {
+        let named = self.options.named.as_ref().and_then(|named| named.sample_types.get(index));
+        named.map_or(1, |&(_, _, factor)| factor.into())
+    }
+
+    /// Write a sample, or as many as hold its values.
+    fn sample(&mut self, writer: &mut Writer, stack: &[u32], labels: &[Label], values: &[i128]) {
+        let kept = self.kept(stack);
+        let mut values = Cow::Borrowed(values);
         loop {
             let fitting = values.iter().map(|&value| value.clamp(i64::MIN.into(), i64::MAX.into()) as u64);
             writer.message(2, 2 * stack.len() + 12 * labels.len() + 8, |w| {
-                w.packed(1, stack.iter().map(|&location| self.tables.locations.id(location)));
+                w.packed(1, kept.iter().map(|&location| self.tables.locations.id(location)));
                 w.packed(2, fitting);
                 for label in labels {
                     label.write(w);
                 }
             });
-            count += 1;
+            self.counts.samples += 1;
+            self.counts.negative += usize::from(values.iter().any(|&value| value < 0));
+            self.counts.cut += usize::from(kept.len() < stack.len());
             if values.iter().all(|&value| i64::try_from(value).is_ok()) {
-                return count;
+                return;
             }
             for value in values.to_mut() {
                 *value -= (*value).clamp(i64::MIN.into(), i64::MAX.into());
             }
+        }
+    }
+
+    /// What is written of a stack: all of it, or its two ends. Self times stay those of the leaf, and the stack stays
+    /// under its root.
+    fn kept<'s>(&self, stack: &'s [u32]) -> Cow<'s, [u32]> {
+        match self.options.max_depth {
+            Some(max) if stack.len() > max => {
+                [&stack[..max.div_ceil(2)], &stack[stack.len() - max / 2..]].concat().into()
+            }
+            _ => stack.into(),
         }
     }
 
@@ -340,12 +375,19 @@ impl<'a> Encoder<'a> {
             let text = self.attribute_text(&profile.attributes, key);
             writer.uint64(field, text.into());
         }
-        writer.uint64(9, profile.time_unix_nano.min(i64::MAX as u64));
+        let named = self.options.named.as_ref();
+        writer.uint64(9, named.map_or(profile.time_unix_nano, |named| named.time_unix_nano).min(i64::MAX as u64));
         writer.uint64(10, profile.duration_nano.min(i64::MAX as u64));
-        if profile.period_type.is_some() {
-            self.value_type(writer, 11, profile.period_type);
+        let period_type = match named {
+            Some(Named { period_type: (name, unit), .. }) => {
+                (!name.is_empty() || !unit.is_empty()).then_some((name.as_bytes(), unit.as_bytes()))
+            }
+            None => profile.period_type.map(|kind| (profiles.string(kind.name), profiles.string(kind.unit))),
+        };
+        if let Some((name, unit)) = period_type {
+            self.value_type(writer, 11, name, unit);
         }
-        writer.uint64(12, profile.period as u64);
+        writer.uint64(12, named.map_or(profile.period, |named| named.period) as u64);
         let comments = match profiles.find(&profile.attributes, attributes::COMMENT) {
             Some(AnyValue::Array(items)) => &items[..],
             Some(other) => std::slice::from_ref(other),
@@ -378,6 +420,11 @@ impl<'a> Encoder<'a> {
         let has_name = group.0.iter().any(|profile| profiles.sample_type(profile).0 == name.as_bytes());
         has_name.then_some(name)
     }
+}
+
+/// A product that 64 bits hold, or the nearest number that they do: it would take many samples to hold a larger one.
+fn times(value: i128, factor: i128) -> i128 {
+    if factor == 1 { value } else { value.saturating_mul(factor).clamp(i64::MIN.into(), i64::MAX.into()) }
 }
 
 /// Whether a list is one that repeated labels say: texts or integers, and more than one, since one reads as itself.

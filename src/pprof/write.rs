@@ -1,9 +1,9 @@
 //! From `Profiles` to pprof: one for each group of Profiles that are one profile's sample types.
 
 use super::encode::Encoder;
-use super::groups::groups;
+use super::groups::{Group, groups};
 use super::tables::Tables;
-use crate::profiles::{Profiles, Resource, Scope, ValueType};
+use crate::profiles::{Profile, Profiles, Resource, Scope, ValueType};
 use crate::text::text;
 use crate::value::KeyValue;
 
@@ -22,6 +22,24 @@ pub struct PprofOptions {
     pub native_names: bool,
     /// Whether samples of the same stack and labels are added up.
     pub combine: bool,
+    /// Locations of a stack that are written, at least 2: those next to the leaf and those next to the root; `None`
+    /// writes all.
+    pub max_depth: Option<usize>,
+    /// What the types are called in place of their own names; only for a request that is one pprof.
+    pub named: Option<Named>,
+}
+
+/// Other names and units of what a pprof holds.
+#[derive(Debug, Clone, Default)]
+pub struct Named {
+    /// Name and unit of each sample type, and what its values are multiplied by.
+    pub sample_types: Vec<(String, String, i64)>,
+    /// Name and unit of the period; none when both are empty.
+    pub period_type: (String, String),
+    /// In that unit.
+    pub period: i64,
+    /// The start of the window.
+    pub time_unix_nano: u64,
 }
 
 /// One pprof, and what the sender of it must know without reading it.
@@ -43,6 +61,10 @@ pub struct Pprof {
     pub duration_nano: u64,
     /// Samples in the pprof.
     pub sample_count: usize,
+    /// Of these, those with a value below 0.
+    pub negative_sample_count: usize,
+    /// Of these, those whose stack was cut.
+    pub cut_sample_count: usize,
     /// The pprof, not compressed.
     pub body: Vec<u8>,
 }
@@ -56,17 +78,20 @@ impl Profiles {
             for scope in &resource.scopes {
                 for group in groups(&self.samples, &scope.profiles) {
                     let first = group.first();
+                    let named = options.named.clone().unwrap_or_else(|| self.own_names(&group));
                     let encoder = Encoder::new(self, options, &mut tables);
-                    let (body, sample_count) = encoder.encode(&group, scope.scope.as_ref());
+                    let (body, counts) = encoder.encode(&group, scope.scope.as_ref());
                     pprofs.push(Pprof {
                         resource: self.resource_text(resource.resource.as_ref()),
                         scope: self.scope_name(scope.scope.as_ref()),
-                        sample_types: group.0.iter().map(|profile| self.value_type(profile.sample_type)).collect(),
-                        period_type: self.value_type(first.period_type),
-                        period: first.period,
-                        time_unix_nano: first.time_unix_nano,
+                        sample_types: named.sample_types.into_iter().map(|(name, unit, _)| (name, unit)).collect(),
+                        period_type: named.period_type,
+                        period: named.period,
+                        time_unix_nano: named.time_unix_nano,
                         duration_nano: first.duration_nano,
-                        sample_count,
+                        sample_count: counts.samples,
+                        negative_sample_count: counts.negative,
+                        cut_sample_count: counts.cut,
                         body,
                     });
                 }
@@ -79,12 +104,29 @@ impl Profiles {
         scope.map_or_else(String::new, |scope| lossy(scope.name.of(&self.body)))
     }
 
-    pub(super) fn value_type(&self, value_type: Option<ValueType>) -> (String, String) {
+    /// What the Profiles of a group call things.
+    fn own_names(&self, group: &Group<'_>) -> Named {
+        let first = group.first();
+        let sample_type = |profile: &&Profile| {
+            let (name, unit) = self.value_type(profile.sample_type);
+            (name, unit, 1)
+        };
+        Named {
+            sample_types: group.0.iter().map(sample_type).collect(),
+            period_type: self.value_type(first.period_type),
+            period: first.period,
+            time_unix_nano: first.time_unix_nano,
+        }
+    }
+
+    /// Name and unit of a type; both empty when there is none.
+    pub fn value_type(&self, value_type: Option<ValueType>) -> (String, String) {
         let ValueType { name, unit } = value_type.unwrap_or_default();
         (lossy(self.string(name)), lossy(self.string(unit)))
     }
 
-    pub(super) fn resource_text(&self, resource: Option<&Resource>) -> Vec<(String, String)> {
+    /// The attributes of a Resource, as text.
+    pub fn resource_text(&self, resource: Option<&Resource>) -> Vec<(String, String)> {
         let pairs = resource.into_iter().flat_map(|resource| &resource.attributes);
         pairs.map(|pair| (self.key(pair), text(self, &pair.value).into_owned())).collect()
     }

@@ -211,3 +211,37 @@ def test_every_default() -> None:
     profiles = Profiles.decode(example().SerializeToString())
 
     assert totals(on_the_wire(profiles)) == pprof_totals(read(pprof.body) for pprof in profiles.to_pprof())
+
+
+def test_deep_stacks() -> None:
+    """Of a stack that is too deep the middle goes: its leaf stays the leaf, and its root the root."""
+    folded = b"a;b;c;d;e;f;g 3\na;b;c;d;e 2\na;x 1"
+    (piece,) = Profiles.from_folded(folded).split_for_pprof(100, 100)
+    made = piece.to_pprof(
+        labels=[],
+        max_depth=5,
+        sample_types=[("samples", "count", 1)],
+        period_type=("", ""),
+        period=0,
+        time_unix_nano=0,
+    )
+
+    assert [("a;b;e;f;g", 3), ("a;b;c;d;e", 2), ("a;x", 1)] == Profiles.from_pprof(made.body).fold()
+    assert (3, 1) == (made.sample_count, made.cut_sample_count)
+
+
+@pytest.mark.parametrize(("types", "depth"), [([], 5), ([("a", "b", 1)] * 2, 5), ([("a", "b", 1)], 1)])
+def test_names_that_do_not_fit(types: list[tuple[str, str, int]], depth: int) -> None:
+    """A piece is given a name for each of its sample types, and stacks that keep leaf and root."""
+    (piece,) = Profiles.from_folded(b"a;b 3").split_for_pprof(1, 0)
+    with pytest.raises(ValueError, match="sample_types for 1 Profiles, or max_depth"):
+        piece.to_pprof(
+            labels=[],
+            max_depth=depth,
+            sample_types=types,
+            period_type=("", ""),
+            period=0,
+            time_unix_nano=0,
+        )
+    with pytest.raises(ValueError, match="max_samples is 0"):
+        piece.profiles.split_for_pprof(0, 1)

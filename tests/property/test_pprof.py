@@ -19,7 +19,8 @@ from tests.reference.meaning import difference, meaning
 from tests.reference.normal_form import expected
 from tests.reference.pprof import FLAGS, Profile, Reader, read
 from tests.reference.pprof_generate import FAULTS, pprofs
-from tests.reference.pprof_otlp import pprof_totals, to_otlp, totals
+from tests.reference.pprof_otlp import Totals, pprof_totals, to_otlp, totals
+from tests.reference.tables import profiles_of
 from tests.reference.validate import PlainBounds
 
 if TYPE_CHECKING:
@@ -130,6 +131,67 @@ def test_options(request: ExportProfilesServiceRequest) -> None:
         for location in after.pprof.location:
             assert location.line
             assert all(after.function(line.function_id)[0] for line in location.line)
+
+
+@given(requests() | pprofs(), st.integers(1, 4), st.integers(0, 12))
+def test_pieces(drawn: Any, max_samples: int, max_locations: int) -> None:
+    """Pieces hold every value once, each is one pprof, and none holds more than it may."""
+    body = drawn.SerializeToString()
+    profiles = Profiles.from_pprof(body) if isinstance(drawn, Profile) else Profiles.decode(body)
+    pieces = profiles.split_for_pprof(max_samples, max_locations)
+    found = Totals()
+    for piece in pieces:
+        request = on_the_wire(piece.profiles)
+        found.update(totals(request))
+        (pprof,) = piece.profiles.to_pprof()
+        assert (piece.sample_types, piece.period_type) == (pprof.sample_types, pprof.period_type)
+        assert (piece.resource, piece.sample_count) == (pprof.resource, piece.profiles.sample_count)
+        stacks = request.dictionary.stack_table
+        for _, _, profile in profiles_of(request):
+            depths = [len(stacks[sample.stack_index].location_indices) for sample in profile.samples]
+            assert len(depths) <= max_samples
+            assert sum(depths) <= max_locations or len(depths) == 1
+
+    ids = [one.profile_id for piece in pieces for _, _, one in profiles_of(on_the_wire(piece.profiles))]
+    assert len(ids) == len(set(ids))
+    assert totals(on_the_wire(profiles)) == found
+
+
+@given(requests(), st.sampled_from((1, 3, 10**9)))
+def test_other_names(request: ExportProfilesServiceRequest, factor: int) -> None:
+    """A piece's pprof has the names that it is given, and values multiplied as told."""
+    for piece in Profiles.decode(request.SerializeToString()).split_for_pprof(10**6, 10**6):
+        types = [(f"type{index}", "bytes", factor) for index in range(len(piece.sample_types))]
+        made = piece.to_pprof(
+            labels=[],
+            max_depth=4096,
+            sample_types=types,
+            period_type=("space", "bytes"),
+            period=7,
+            time_unix_nano=8,
+        )
+        (plain,) = readers(piece.profiles.to_pprof(native_names=True, labels=[]))
+        reader = read(made.body)
+        negative = [sample for sample in reader.pprof.sample if min(sample.value) < 0]
+
+        assert (tuple((name, unit) for name, unit, _ in types), ("space", "bytes"), 7, 8) == reader.header()[
+            :4
+        ]
+        assert reader.header()[:4] == (
+            made.sample_types,
+            made.period_type,
+            made.period,
+            made.time_unix_nano,
+        )
+        sent = [value for sample in plain.pprof.sample for value in sample.value]
+        if any(abs(value) * factor > LARGEST // 8 for value in sent):
+            continue  # some product may be the nearest number that 64 bits hold
+        for index, kind in enumerate(plain.types):
+            before = pprof_totals([plain]).items()
+            after = pprof_totals([reader]).items()
+            wanted = {row: value * factor for (one, row), value in before if one == kind}
+            assert wanted == {row: value for (one, row), value in after if one == types[index][:2]}
+        assert (len(negative), 0) == (made.negative_sample_count, made.cut_sample_count)
 
 
 @given(pprofs(), st.sampled_from(sorted(FAULTS)))

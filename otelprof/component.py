@@ -132,7 +132,8 @@ class Exporter(Component, Protocol):
         """Deliver a request; returning means delivered. Called from several threads at once.
 
         Raises:
-            RetryableError: the same request should be sent again, not before `retry_after_secs`.
+            RetryableError: the same request, or what of it is `undelivered`, should be sent again, not before
+                `retry_after_secs`.
             PermanentError: it should be dropped, counted.
         """
 

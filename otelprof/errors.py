@@ -30,6 +30,8 @@ import grpc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from otelprof._core import Profiles
+
 
 class OtelprofError(Exception):
     """Root of the tree. The message names the thing, its value, and what to do."""
@@ -107,11 +109,16 @@ class RetryableError(OtelprofError):
 
     Attributes:
         retry_after_secs: how long to wait at least, when known.
+        undelivered: what of a request is still to be delivered, when an exporter delivered the rest; None is
+            all of it. The Collector's `consumererror.NewProfiles` carries the same.
     """
 
-    def __init__(self, message: str, *, retry_after_secs: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_secs: float | None = None, undelivered: Profiles | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after_secs = retry_after_secs
+        self.undelivered = undelivered
 
 
 class OverloadedError(RetryableError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ GO: Final = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")  
 
 DATADOG: Final = _ROOT / ".counterparts" / "bin" / "python"
 """The interpreter of `make counterparts`, with Datadog's uploader for Python and its agent for tests."""
+
+PYROSCOPE_URL: Final = os.environ.get("OTELPROF_PYROSCOPE_URL", "")
+"""A Pyroscope server that tests may write to."""
 
 # Name, whether it is there, and what the tests do with it.
 COUNTERPARTS = (
@@ -38,6 +42,11 @@ COUNTERPARTS = (
         "the datadog exporter's uploads are those of Datadog's own uploader for Python",
     ),
     ("Go", GO is not None, "`go tool pprof` reads the pprofs that are written, with the same totals"),
+    (
+        "OTELPROF_PYROSCOPE_URL",
+        bool(PYROSCOPE_URL),
+        "what is pushed to a real Pyroscope server is found again by service, span and trace",
+    ),
 )
 
 

@@ -50,6 +50,10 @@ class Outcomes:
         self._metrics.add(EXPORTER_SENT, profiles.sample_count, exporter=self._id)
         self._metrics.add(EXPORTER_SENT_REQUESTS, exporter=self._id)
 
+    def sent_part(self, samples: int) -> None:
+        """A part of a request was delivered; the rest is still to be."""
+        self._metrics.add(EXPORTER_SENT, samples, exporter=self._id)
+
     def retrying(self, error: RetryableError, wait_secs: float) -> None:
         """A request failed, and will be tried again."""
         kind = type(error).__name__
@@ -191,6 +195,11 @@ class Sender:
 
     def _failed(self, item: Item, error: RetryableError, first_attempt_at: float) -> None:
         now = self._clock.monotonic()
+        if error.undelivered is not None:
+            left = error.undelivered
+            # A merge may have made one of several samples: what was delivered is not less than nothing.
+            self._outcomes.sent_part(max(item.profiles.sample_count - left.sample_count, 0))
+            item.profiles = left
         reason = DropReason.RETRIES_EXHAUSTED
         failure = Failure(item.attempts + 1, first_attempt_at, now, error.retry_after_secs)
         attempt_at = next_attempt_at(self._config.retry_on_failure, failure, self._clock.random())

@@ -33,6 +33,7 @@ from otelprof.telemetry.policy_metrics import (
     REDACTED_TEXTS,
     SAMPLING_SAMPLES,
 )
+from otelprof.telemetry.pyroscope_metrics import PYROSCOPE_METRICS
 from otelprof.telemetry.store_metrics import STORE_METRICS
 from otelprof.telemetry.text import printable
 
@@ -368,6 +369,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     EXPORTER_REJECTED_PROFILES,
     EXPORTER_RETRIES,
     EXPORTER_DROPPED,
+    *PYROSCOPE_METRICS,
     BATCHES,
     BATCH_REQUESTS,
     BATCH_BYTES_IN,

@@ -15,11 +15,14 @@ from deltalake import DeltaTable
 from otelprof.exporter import debug, file, object_storage, otlp, otlp_http
 from otelprof.exporter.datadog import factory as datadog
 from otelprof.exporter.datadog.config import DatadogExporterConfig
+from otelprof.exporter.pyroscope import exporter as pyroscope
+from otelprof.exporter.pyroscope.config import PyroscopeExporterConfig
 from otelprof.recording.reader import open_recording
 from otelprof.testing.contract import ExporterContract, Subject
 from otelprof.testing.sink import Sink, SinkAnswer
 from tests.e2e.datadog_intake import API_KEY, DatadogIntake
 from tests.e2e.http_sink import HttpAnswer, HttpSink
+from tests.e2e.pyroscope_server import PyroscopeServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +127,22 @@ class TestDatadogOtlpExporter(ExporterContract):
                 delivered=lambda: len(sink.taken),
                 fail_retryably=lambda: sink.answer_always(HttpAnswer(503)),
                 fail_permanently=lambda: sink.answer_always(HttpAnswer(400)),
+            )
+
+
+class TestPyroscopeExporter(ExporterContract):
+    """The `pyroscope` exporter; its backend is a server on loopback."""
+
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        """With a server that takes profiles of any age, and that the test can make fail."""
+        with PyroscopeServer(now=lambda: 1e-9) as server:
+            yield Subject(
+                pyroscope.factory,
+                PyroscopeExporterConfig.model_validate({"endpoint": server.url, "max_age": 0}),
+                delivered=lambda: len(server.taken),
+                fail_retryably=lambda: server.answer_always(HttpAnswer(503)),
+                fail_permanently=lambda: server.answer_always(HttpAnswer(400)),
             )
 
 

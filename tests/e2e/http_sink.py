@@ -28,7 +28,9 @@ class HttpAnswer:
     """What a sink says to a request.
 
     Attributes:
+        status: 0 says nothing, and closes the connection.
         delay_secs: between every two bytes of the body.
+        wait_secs: before the answer.
         resets: the connection, in the middle of the request, instead of an answer.
     """
 
@@ -37,6 +39,7 @@ class HttpAnswer:
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/x-protobuf"})
     delay_secs: float = 0.0
     resets: bool = False
+    wait_secs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,17 @@ class HttpRequest:
 
 
 class HttpSink:
-    """A server on a free loopback port, from entering the context to leaving it.
+    """A server on a loopback port, from entering the context to leaving it.
 
     Args:
         context: for TLS; None listens in the clear.
         path: of a unix socket to listen on instead.
+        port: 0 takes a free one.
     """
 
-    def __init__(self, context: ssl.SSLContext | None = None, path: Path | None = None) -> None:
+    def __init__(
+        self, context: ssl.SSLContext | None = None, path: Path | None = None, *, port: int = 0
+    ) -> None:
         self._changed = Condition()
         self._script: deque[HttpAnswer] = deque()
         self._default = HttpAnswer()
@@ -74,7 +80,7 @@ class HttpSink:
         self.requests: list[HttpRequest] = []
         handler = type("Handler", (_Handler,), {"sink": self, "closing": self._closing})
         if path is None:
-            self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         else:
             self._server = _UnixServer(str(path), handler)  # type: ignore[arg-type] # an address of its family
         self._server.daemon_threads = False
@@ -166,6 +172,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             self.connection.close()
+            return
+        if answer.wait_secs:
+            self.closing.wait(answer.wait_secs)
+        if not answer.status:
+            self.close_connection = True
             return
         self.send_response(answer.status)
         for name, value in answer.headers.items():

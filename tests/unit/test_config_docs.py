@@ -22,6 +22,7 @@ from otelprof.exporter.file import FileExporterConfig, RotationConfig
 from otelprof.exporter.object_storage import ObjectStorageConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
 from otelprof.exporter.otlp_http import OtlpHttpExporterConfig
+from otelprof.exporter.pyroscope.config import PyroscopeExporterConfig
 from otelprof.extension.health_check import HealthCheckConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
 from otelprof.processor.memory_limiter import MemoryLimiterConfig
@@ -49,6 +50,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (OtlpExporterConfig, "otlp exporter", {"endpoint": "far:4317"}),
     (OtlpHttpExporterConfig, "otlp_http exporter", {"endpoint": "http://far:4318"}),
     (DatadogExporterConfig, "datadog exporter", {}),
+    (PyroscopeExporterConfig, "pyroscope exporter", {"endpoint": "http://far:4040"}),
     (DebugExporterConfig, "debug exporter", {}),
     (FileExporterConfig, "file exporter", {"path": "a.otlp"}),
     (RotationConfig, "Rotation of files", {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -110,6 +110,21 @@ def test_it_delivers_in_order_and_counts() -> None:
         bench.metrics.value(spec, exporter="otlp") for spec in (EXPORTER_SENT, EXPORTER_SENT_REQUESTS)
     )
     assert 0 == bench.cursor.item_count
+
+
+def test_what_was_delivered_is_not_sent_again() -> None:
+    """When an exporter delivered a part, only the rest is tried again; each part is counted."""
+    bench = Bench()
+    rest, less = Request(2, sample_count=2), Request(3, sample_count=1)
+    errors = [UnavailableError("away", undelivered=cast("Any", one)) for one in (rest, less)]
+    bench.exporter.script.extend([*errors, PermanentError("no")])
+    bench.append(1)
+    bench.run()
+    assert [1, 2, 3] == [number for _, number in bench.exporter.attempts]
+    assert (2, 1) == (
+        bench.metrics.value(EXPORTER_SENT, exporter="otlp"),
+        bench.dropped("permanent_error"),
+    )
 
 
 def test_step_says_when_there_is_more_to_do() -> None:

@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
     ExportProfilesServiceRequest,
 )
 
+from otelprof._core_delta import Deltas, Differences
 from otelprof._core_limits import Limits
 from otelprof._core_merge import Merger
 from otelprof._core_policy import (
@@ -40,6 +41,8 @@ __all__ = [
     "REVISIONS",
     "Adjustments",
     "Decided",
+    "Deltas",
+    "Differences",
     "JoinedPprof",
     "Limits",
     "LinkCoverage",

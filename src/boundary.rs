@@ -2,6 +2,7 @@
 //!
 //! A verb's own file holds its part of `Profiles`, and the values that it takes and gives.
 
+mod delta;
 mod fold;
 mod inflate;
 mod join;
@@ -28,6 +29,7 @@ use crate::link::LinkState;
 use crate::refusal::{Reason, Repair};
 use crate::revision::Revision;
 
+use self::delta::{Deltas, Differences};
 use self::join::{JoinedPprof, PprofLayout, ProfileOutline};
 use self::limits::Limits;
 use self::merge::Merger;
@@ -74,6 +76,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Limits>()?;
     module.add_class::<Adjustments>()?;
     module.add_class::<Decided>()?;
+    module.add_class::<Deltas>()?;
+    module.add_class::<Differences>()?;
     module.add_class::<LinkCoverage>()?;
     module.add_class::<Linked>()?;
     module.add_class::<JoinedPprof>()?;

@@ -3,9 +3,9 @@
 //! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
 //! → `revision` (an older one is translated and decoded again) → `profiles` → `collect` → `encode` → bytes; beside it
 //! `summary`, `fold`, `svg` and `speedscope`. `json` stands before `decode` and behind `encode`; other formats come in
-//! through `pprof` and `folded` (over `assemble`), and `pprof` leads out too. What the tracing side decided comes in
-//! through `spans`, stands in `decisions`, and is held against a policy by `traces`; `adjustments` change a policy for a
-//! while. `boundary` alone speaks Python.
+//! through `pprof` and `folded` (over `assemble`), and `pprof` leads out too, `delta` before it. What the tracing side
+//! decided comes in through `spans`, stands in `decisions`, and is held against a policy by `traces`; `adjustments` change
+//! a policy for a while. `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;
@@ -38,6 +38,7 @@ pub mod split;
 pub mod symbols;
 
 pub mod adjustments;
+pub mod delta;
 pub mod link;
 pub mod pattern;
 pub mod policy;

@@ -41,6 +41,8 @@ pub enum Derived {
     Shifted(u64),
     /// It holds the values of one sample type of a Profile that had several; the number of the type, from 1.
     SampleType(u64),
+    /// It holds what happened since the Profile before it.
+    Difference,
 }
 
 /// The id of a Profile that was made of another one.
@@ -51,6 +53,7 @@ pub fn derived_id(profile_id: [u8; 16], derived: Derived) -> [u8; 16] {
         Derived::Demoted => (2, 0),
         Derived::Shifted(nanos) => (3, nanos),
         Derived::SampleType(number) => (4, number),
+        Derived::Difference => (5, 0),
     };
     let mut hasher = blake3::Hasher::new();
     hasher.update(&profile_id);

@@ -42,6 +42,11 @@ impl<'a> Rewrite<'a> {
         }
     }
 
+    /// The request that is rewritten.
+    pub fn source(&self) -> &'a Profiles {
+        self.source
+    }
+
     /// The dictionary, to be changed: it is no longer what stands in the body.
     fn changed_dictionary(&mut self) -> &mut Dictionary {
         let dictionary = Arc::make_mut(&mut self.dictionary);

@@ -19,7 +19,8 @@ PYROSCOPE_LOST_SAMPLES: Final = MetricSpec(
     "{sample}",
     ("exporter", "reason"),
     "Samples that are not there in the end: they were too_old or too_large, had a negative_value, were "
-    "refused, or sent and unanswered.",
+    "refused, or sent and unanswered; or of a cumulative profile that is the first of its series (baseline), "
+    "or no newer than the last (late).",
 )
 PYROSCOPE_CHANGES: Final = MetricSpec(
     "otelprof_pyroscope_changes",

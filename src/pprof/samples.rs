@@ -1,6 +1,8 @@
 //! The samples of one pprof: labels, and the samples that are one.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::wire::Writer;
 
@@ -41,17 +43,23 @@ impl Label {
 /// Samples of the same stack and labels, added up, in the order of the first of each.
 #[derive(Default)]
 pub(super) struct Sums<'a> {
-    rows: HashMap<(&'a [u32], Vec<Label>), usize>,
+    /// By stack and labels, the place among `samples`.
+    rows: HashTable<usize>,
+    hasher: DefaultHashBuilder,
     pub(super) samples: Vec<(&'a [u32], Vec<Label>, Vec<i128>)>,
 }
 
 impl<'a> Sums<'a> {
     /// Add a sample: its Locations, labels and values.
     pub(super) fn add(&mut self, stack: &'a [u32], labels: &[Label], values: &[i128]) {
-        let row = *self.rows.entry((stack, labels.to_vec())).or_insert(self.samples.len());
-        match self.samples.get_mut(row) {
-            Some((_, _, sums)) => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
-            None => self.samples.push((stack, labels.to_vec(), values.to_vec())),
+        let Self { rows, hasher, samples } = self;
+        let hash = hasher.hash_one((stack, labels));
+        let is_same = |&row: &usize| samples[row].0 == stack && samples[row].1 == labels;
+        if let Some(&row) = rows.find(hash, is_same) {
+            samples[row].2.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            return;
         }
+        rows.insert_unique(hash, samples.len(), |&row| hasher.hash_one((samples[row].0, &samples[row].1[..])));
+        samples.push((stack, labels.to_vec(), values.to_vec()));
     }
 }

@@ -273,6 +273,40 @@ def test_one_series_is_refused(server: PyroscopeServer) -> None:
     assert 2 == len(values(server))
 
 
+def heap(seconds: float, allocated: int, in_use: int) -> Profiles:
+    """What a process allocated from its start on, and has in use, so many seconds from now."""
+    build = Build()
+    scope = build.scope({"service.name": "cart"})
+    for kind, value in (("alloc_space", allocated), ("inuse_space", in_use)):
+        profile = build.profile(scope, sample_type=kind)
+        profile.sample_type.unit_strindex = build.string("bytes")
+        profile.time_unix_nano, profile.duration_nano = int((time.time() + seconds) * 1e9), 0
+        build.sample(profile, value)
+    return Profiles.decode(build.body)
+
+
+def test_cumulative_profiles(server: PyroscopeServer) -> None:
+    """What counts from the start of a process is sent as differences, once, whatever fails in between."""
+    with exporting(server) as (exporter, counted):
+        exporter.export(heap(-30, 100, 7))
+        assert 1 == lost(counted, "baseline")
+        server.answer(AWAY, AWAY)
+        with pytest.raises(UnavailableError) as raised:
+            exporter.export(heap(-20, 150, 8))
+        assert raised.value.undelivered is not None
+        exporter.export(raised.value.undelivered)
+        exporter.export(heap(-25, 120, 9))
+        assert 1 == lost(counted, "late")
+        exporter.export(heap(-10, 160, 5))
+    found: dict[str, list[int]] = {}
+    for kept in server.kept:
+        found.setdefault(kept.profile_type, []).append(kept.value)
+    assert {
+        "memory:alloc_space:bytes:space:bytes": [50, 10],
+        "memory:inuse_space:bytes:space:bytes": [7, 8, 9, 5],
+    } == found
+
+
 def test_pushes_are_under_way_at_once(server: PyroscopeServer) -> None:
     """A server that answers slowly, as one that flushes a segment, is asked for several series at once."""
     names = [f"s{number}" for number in range(20)]

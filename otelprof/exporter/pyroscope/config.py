@@ -33,6 +33,8 @@ LABELS: Final = (
     "cloud.region",
     "cloud.availability_zone",
 )
+# What Go's own profilers count so.
+CUMULATIVE: Final = ("alloc_objects", "alloc_space", "contentions", "delay")
 
 
 def _check_label(name: str) -> str:
@@ -68,6 +70,8 @@ class PyroscopeExporterConfig(ExporterConfig):
         external_labels: labels of every series.
         sample_labels: sample attributes that become labels of samples, and with that of series.
         profile_names: `__name__` by the name of a sample type, in place of what it would be.
+        cumulative: sample types that count from the start of a process, in profiles without a duration: sent
+            as differences; none sends them as they come.
         max_age: what is older is dropped, counted; 0 sends everything.
         max_profile_size: a pprof, not compressed; what is larger is split.
         max_profile_samples: samples of one pprof; likewise.
@@ -91,6 +95,7 @@ class PyroscopeExporterConfig(ExporterConfig):
     external_labels: dict[LabelName, str] = Field(default_factory=dict)
     sample_labels: tuple[str, ...] = ()
     profile_names: dict[str, LabelName] = Field(default_factory=dict)
+    cumulative: tuple[str, ...] = CUMULATIVE
     max_age: Duration = 3300.0
     max_profile_size: Size = Field(default=ByteSize(2 * _MIB), ge=64 * _KIB)
     max_profile_samples: int = Field(default=16_000, ge=1)

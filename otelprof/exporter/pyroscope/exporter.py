@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Final
 
-from otelprof._core import Merger
+from otelprof._core import Deltas, Merger
 from otelprof.component import ExporterFactory
 from otelprof.errors import (
     OverloadedError,
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from otelprof._core import PprofPiece, Profiles
     from otelprof.component import ComponentSettings
     from otelprof.exporter.pyroscope.series import Series
+
+# Of all series together, one for each stack of each sample type: some 20 MB.
+MAX_CUMULATIVE_VALUES: Final = 200_000
 
 
 @dataclass
@@ -66,6 +69,7 @@ class PyroscopeExporter:
         self._metrics = settings.metrics
         self._throttle = Throttle(settings.clock)
         self._maker = SeriesMaker(config, settings.clock)
+        self._deltas = Deltas(MAX_CUMULATIVE_VALUES)
         self._client: PushClient | None = None
         self._pushers: ThreadPoolExecutor | None = None
 
@@ -89,7 +93,8 @@ class PyroscopeExporter:
         if client is None or pushers is None:
             message = f"the exporter of {self._config.endpoint} does not run"
             raise UnavailableError(message)
-        pieces, stop, outcome = self._maker.pieces(profiles), Event(), _Outcome()
+        made = self._differences(profiles)
+        pieces, stop, outcome = self._maker.pieces(made), Event(), _Outcome()
         try:
             jobs = [(piece, pushers.submit(self._deliver, client, piece, stop)) for piece in pieces]
         except RuntimeError as error:
@@ -98,7 +103,8 @@ class PyroscopeExporter:
         for piece, job in jobs:
             outcome.add(_result(piece, job))
         if outcome.retry is not None:
-            raise _retryable(outcome, outcome.retry)
+            # Differences are made once: another time there would be none.
+            raise _retryable(outcome, outcome.retry, is_changed=made is not profiles)
         if outcome.lost is not None and not outcome.delivered:
             raise outcome.lost
 
@@ -110,6 +116,19 @@ class PyroscopeExporter:
             client.close()
         if pushers is not None:
             pushers.shutdown(cancel_futures=True)
+
+    def _differences(self, profiles: Profiles) -> Profiles:
+        """The request with what is cumulative as differences; the same handle when nothing is."""
+        if not self._config.cumulative:
+            return profiles
+        made = self._deltas.differences(profiles, self._config.cumulative)
+        for reason, count in (
+            (Loss.BASELINE, made.baseline_sample_count),
+            (Loss.LATE, made.late_sample_count),
+        ):
+            if count:
+                self._count_lost(reason, count)
+        return made.profiles
 
     def _deliver(self, client: PushClient, piece: PprofPiece, stop: Event) -> _Outcome:
         """Send what a piece becomes.
@@ -186,11 +205,11 @@ class PyroscopeExporter:
         self._metrics.add(PYROSCOPE_PUSHES, exporter=self._id, outcome=outcome)
 
 
-def _retryable(outcome: _Outcome, first: RetryableError) -> RetryableError:
+def _retryable(outcome: _Outcome, first: RetryableError, *, is_changed: bool) -> RetryableError:
     """The error for a request of which something is left."""
     kind = OverloadedError if isinstance(first, OverloadedError) else UnavailableError
     undelivered = None
-    if outcome.delivered or outcome.lost is not None:
+    if is_changed or outcome.delivered or outcome.lost is not None:
         undelivered = Merger().merge([piece.profiles for piece in outcome.left])
     return kind(str(first), retry_after_secs=first.retry_after_secs, undelivered=undelivered)
 

@@ -35,6 +35,8 @@ class Loss(StrEnum):
     NEGATIVE = "negative_value"
     REFUSED = "refused"
     UNANSWERED = "unanswered"
+    BASELINE = "baseline"
+    LATE = "late"
 
 
 class Change(StrEnum):

@@ -1,12 +1,13 @@
 """What an exporter costs: CPU-seconds per GB of requests, from the handle to the far side's answer.
 
 Method: one process exports the requests of a size, over and over for `--seconds`, from `--consumers` threads
-as a sender does, straight into the exporter: no receiver, no queue. A sink in a process of its own answers every
-request at once and throws it away. CPU is this process' own, user and system, of all threads, without what
-decoding took, which is done before. GB are of OTLP as it came, 10^9 bytes, whatever an exporter makes of it.
-The exporters take turns, run by run, so that their figures can be compared: absolute times wander on shared
-machines. `otlp` and `otlp_http` are the anchors: they send a request as it came (`as sent`), or written anew
-where something changed (`rewritten`). Nothing is compressed.
+as a sender does, straight into the exporter: no receiver, no queue. A sink in a process of its own answers
+every request at once and throws it away. CPU is this process' own, user and system, of all threads, without
+what decoding took, which is done before. GB are of OTLP as it came, 10^9 bytes, whatever an exporter makes of
+it. The exporters take turns, run by run, so that their figures can be compared: absolute times wander on
+shared machines. `otlp` and `otlp_http` are the anchors: they send a request as it came (`as sent`), or
+written anew where something changed (`rewritten`). `--compression default` leaves it to each exporter: gzip
+for all but `otlp_http`.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 # By exporter: what it is told of a sink at a port, and how the sink speaks.
 EXPORTERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "otlp": ("grpc", {"endpoint": "127.0.0.1:{port}", "tls": {"insecure": True}, "compression": "none"}),
-    "otlp_http": ("http", {"endpoint": "http://127.0.0.1:{port}", "compression": "none"}),
+    "otlp": ("grpc", {"endpoint": "127.0.0.1:{port}", "tls": {"insecure": True}}),
+    "otlp_http": ("http", {"endpoint": "http://127.0.0.1:{port}"}),
     "pyroscope": ("http", {"endpoint": "http://127.0.0.1:{port}", "max_age": 0}),
 }
 
@@ -53,12 +54,14 @@ class Subject:
 
 
 @contextlib.contextmanager
-def started(name: str) -> Iterator[Subject]:
+def started(name: str, compression: str) -> Iterator[Subject]:
     """An exporter with a sink of its own, in another process."""
     transport, keys = EXPORTERS[name]
     port = free_port()
     command = [sys.executable, __file__, "--role", transport, "--port", str(port)]
     told = {key: value.format(port=port) if isinstance(value, str) else value for key, value in keys.items()}
+    if compression != "default":
+        told["compression"] = compression
     factory = load_factory(Kind.EXPORTER, name, available(Kind.EXPORTER)[name])
     settings = ComponentSettings(
         ComponentId(name), Kind.EXPORTER, structlog.get_logger("benchmark"), Metrics(), SystemClock()
@@ -92,11 +95,14 @@ def measured(exporter: Exporter, requests: list[bytes], options: argparse.Namesp
 def compare(options: argparse.Namespace) -> None:
     """Measure the exporters in turn, and print the medians."""
     print(f"machine: {machine()}")
-    print(f"{options.consumers} consumers, {options.seconds:g} s a run, {options.runs} runs; no compression")
+    print(
+        f"{options.consumers} consumers, {options.seconds:g} s a run, {options.runs} runs; "
+        f"compression: {options.compression}"
+    )
     print(f"{'':<30}{'CPU-s/GB  min / median / max':>32}{'against ' + options.exporters[0]:>24}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     with contextlib.ExitStack() as stack:
-        subjects = [stack.enter_context(started(name)) for name in options.exporters]
+        subjects = [stack.enter_context(started(name, options.compression)) for name in options.exporters]
         for size in options.sizes:
             for base, requests in bases(size, options.data).items():
                 found: dict[str, list[float]] = {subject.name: [] for subject in subjects}
@@ -118,6 +124,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of <size>_*.pb request bodies")
     parser.add_argument("--sizes", nargs="+", default=SIZES, choices=SIZES)
     parser.add_argument("--exporters", nargs="+", default=list(EXPORTERS), choices=list(EXPORTERS))
+    parser.add_argument("--compression", choices=("default", "none", "gzip"), default="none")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--consumers", type=int, default=2, help="how many exports are under way at once")

@@ -17,7 +17,7 @@ class Deltas:
 
     def __new__(cls, max_values: int) -> Deltas: ...
     def differences(self, profiles: Profiles, sample_types: Sequence[str]) -> Differences:
-        """Make of Profiles that count from the start of a process what happened since the last of their series.
+        """Make of Profiles that count from the start of a process what happened since the last ones.
 
         Those are Profiles with a time and without a duration whose sample type has one of these names; others
         stay as they are. What comes of one has the time between the two as its window, so that it is not

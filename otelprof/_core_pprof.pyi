@@ -37,6 +37,8 @@ class PprofPiece:
             OverflowError: a number is out of its range.
         """
 
+    def apart(self) -> list[PprofPiece]:
+        """The same as pieces of one Profile each."""
     @property
     def profiles(self) -> Profiles:
         """The same as a request."""

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 )
 
 from otelprof.errors import PermanentError
-from otelprof.exporter.otlp import EXPORT, retry_delay_secs
+from otelprof.exporter.grpc_client import EXPORT, retry_delay_secs
 from otelprof.exporter.otlp_answer import VERSION_HEADER
 from otelprof.telemetry.text import printable
 

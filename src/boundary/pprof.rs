@@ -147,6 +147,11 @@ impl PprofPiece {
         Ok(Pprof(made.remove(0)))
     }
 
+    fn apart(&self, py: Python<'_>) -> PyResult<Vec<Self>> {
+        let pieces = work(py, || self.0.apart())?;
+        Ok(pieces.into_iter().map(|piece| Self(Arc::new(piece))).collect())
+    }
+
     #[getter]
     fn profiles(&self) -> Profiles {
         Profiles::new(Arc::clone(&self.0))

@@ -19,6 +19,15 @@ pub struct PieceLimits {
 }
 
 impl Profiles {
+    /// A piece as pieces of one Profile each.
+    pub fn apart(&self) -> Vec<Self> {
+        let alone = |resource: &ResourceProfiles, scope: &ScopeProfiles, profile: &Profile| {
+            let scopes = vec![ScopeProfiles { profiles: vec![profile.clone()], ..scope.shallow() }];
+            Self { resources: vec![ResourceProfiles { scopes, ..resource.shallow() }], ..self.clone() }
+        };
+        self.iter().map(|(resource, scope, profile)| alone(resource, scope, profile)).collect()
+    }
+
     /// Pieces that hold every Sample once, in order. Profiles that become one pprof are cut at the same rows, and stay
     /// together.
     pub fn split_for_pprof(&self, limits: PieceLimits) -> Vec<Self> {

@@ -62,10 +62,12 @@ def server() -> Iterator[PyroscopeServer]:
 
 
 @contextmanager
-def exporting(server: PyroscopeServer, **keys: Any) -> Iterator[tuple[PyroscopeExporter, metrics.Metrics]]:
+def exporting(
+    server: PyroscopeServer | Sink, **keys: Any
+) -> Iterator[tuple[PyroscopeExporter, metrics.Metrics]]:
     """A started exporter, and what it counts."""
     settings = component_settings()
-    config = PyroscopeExporterConfig.model_validate({"endpoint": server.url, **keys})
+    config = PyroscopeExporterConfig.model_validate({"endpoint": getattr(server, "url", ""), **keys})
     exporter = PyroscopeExporter(config, settings)
     exporter.start()
     try:
@@ -196,13 +198,13 @@ def test_what_the_server_would_lose(server: PyroscopeServer) -> None:
 
 def test_a_large_profile_is_split(server: PyroscopeServer) -> None:
     """A profile over the size or the number of samples is several pushes, all under both, none lost."""
-    lines = [f"main;f{number};{'x' * 300}{number % 5000} {number + 1}" for number in range(20_000)]
+    lines = [f"main;f{number};{'x' * 300}{number % 5000} {number + 1}" for number in range(17_000)]
     large = Profiles.from_folded("\n".join(lines).encode())
     with exporting(server) as (exporter, counted):
         exporter.export(large)
         assert (0, 200) == (requests_by(counted, "refused"), server.verdicts[0].status)
     assert len(server.requests) > 2
-    assert sum(range(1, 20_001)) == sum(kept.value for kept in server.kept)
+    assert sum(range(1, 17_001)) == sum(kept.value for kept in server.kept)
 
 
 def test_a_sample_that_is_too_large(server: PyroscopeServer) -> None:
@@ -222,15 +224,14 @@ def test_a_hostile_request(server: PyroscopeServer) -> None:
     deep = tables.stack_table.add()
     deep.location_indices.extend([1] * 4000)
     build.stack("main")
-    for _ in range(600):
+    for _ in range(250):
         profile.samples.add(stack_index=1, values=[1])
         build.link(bytes([1] * 16), len(tables.link_table).to_bytes(8, "big"))
         profile.samples[-1].link_index = len(tables.link_table) - 1
     profile.time_unix_nano = 0
     with exporting(server, max_stack_depth=4096) as (exporter, _):
         exporter.export(Profiles.decode(build.body))
-    assert 600 == sum(kept.value for kept in server.kept)
-    assert len(server.requests) >= 600 * 4000 // (2 << 20)
+    assert (250, 2) == (sum(kept.value for kept in server.kept), len(server.requests))
 
 
 def test_only_what_was_not_taken_is_left(server: PyroscopeServer) -> None:

@@ -21,6 +21,7 @@ from otelprof.exporter.pyroscope.exporter import PyroscopeExporter
 from otelprof.telemetry.pyroscope_metrics import PYROSCOPE_PUSHES
 from otelprof.testing.contract import component_settings
 from tests.counterparts import PYROSCOPE_URL
+from tests.e2e.test_pyroscope_otlp import over_otlp
 from tests.e2e.test_pyroscope_recordings import Totals, expected
 from tests.recordings import name, recordings
 from tests.reference.fold import SAFE
@@ -88,21 +89,25 @@ def push(path: Path, run: str, **keys: Any) -> Totals:
 
 
 @pytest.mark.parametrize("recording", CHOSEN)
-@pytest.mark.parametrize("keys", [{}, {"max_profile_samples": 20}], ids=["whole", "in pieces"])
+@pytest.mark.parametrize(
+    "keys", [{}, {"max_profile_samples": 20}, {"mode": "otlp"}], ids=["whole", "in pieces", "otlp"]
+)
 def test_totals(recording: str, keys: dict[str, Any]) -> None:
     """By type, the server's self values of every function are those of the recording."""
     run = uuid.uuid4().hex
     path = next(path for path in recordings() if name(path) == recording)
     totals = push(path, run, **keys)
     for profile_type in {kind for kind, *_ in totals}:
-        answer = query("SelectMergeStacktraces", run, profile_typeID=profile_type)
+        told = over_otlp(profile_type) if "mode" in keys else profile_type
+        answer = query("SelectMergeStacktraces", run, profile_typeID=told)
         assert by_leaf(totals, profile_type) == own_values(answer["flamegraph"])
 
 
-def test_spans_and_traces() -> None:
+@pytest.mark.parametrize("mode", ["push", "otlp"])
+def test_spans_and_traces(mode: str) -> None:
     """A span's samples are found by its id, as Grafana asks for them, and a trace's by its own."""
     run = uuid.uuid4().hex
-    totals = push(next(path for path in recordings() if name(path) == CHOSEN[0]), run)
+    totals = push(next(path for path in recordings() if name(path) == CHOSEN[0]), run, mode=mode)
     spans = sorted({key[2:] for key in totals if key[2]})[:5]
     assert spans
     kind = "process_cpu:cpu:nanoseconds:cpu:nanoseconds"

@@ -145,6 +145,9 @@ def test_pieces(drawn: Any, max_samples: int, max_locations: int) -> None:
         found.update(totals(request))
         (pprof,) = piece.profiles.to_pprof()
         assert (piece.sample_types, piece.period_type) == (pprof.sample_types, pprof.period_type)
+        alone = piece.apart()
+        assert [(kind,) for kind in piece.sample_types] == [one.sample_types for one in alone]
+        assert piece.sample_count == sum(one.sample_count for one in alone)
         assert (piece.resource, piece.sample_count) == (pprof.resource, piece.profiles.sample_count)
         stacks = request.dictionary.stack_table
         for _, _, profile in profiles_of(request):

@@ -20,7 +20,8 @@ from otelprof.errors import (
     UnavailableError,
     answer_for,
 )
-from otelprof.exporter.otlp import ERRORS, OtlpExporterConfig, error_of, retry_delay_secs
+from otelprof.exporter.grpc_client import ERRORS, error_of, retry_delay_secs
+from otelprof.exporter.otlp import OtlpExporterConfig
 
 CODES = grpc.StatusCode
 

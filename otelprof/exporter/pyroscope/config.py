@@ -58,7 +58,8 @@ class PyroscopeExporterConfig(ExporterConfig):
 
     Attributes:
         endpoint: the base of the URL.
-        mode: `push`, Pyroscope's own API.
+        mode: `push`, Pyroscope's own API, or `otlp`, its OTLP/gRPC intake, which loses more.
+        compression: of requests.
         tenant_id: sent as `X-Scope-OrgID`; empty sends none.
         basic_auth_username: of Grafana Cloud, the number of the instance.
         basic_auth_password: of Grafana Cloud, a token.
@@ -82,7 +83,8 @@ class PyroscopeExporterConfig(ExporterConfig):
     """
 
     endpoint: HttpUrl
-    mode: Literal["push"] = "push"
+    mode: Literal["push", "otlp"] = "push"
+    compression: Literal["gzip", "none"] = "gzip"
     timeout: Duration = Field(default=15.0, gt=0)
     tenant_id: str = ""
     basic_auth_username: str = ""
@@ -157,6 +159,9 @@ class PyroscopeExporterConfig(ExporterConfig):
             raise ValueError(message)
         if self.tenant_id and "x-scope-orgid" in self.headers:
             message = "tenant_id and the header X-Scope-OrgID say the same: remove one"
+            raise ValueError(message)
+        if self.mode == "otlp" and self.proxy is not None:
+            message = "proxy is for mode: push; gRPC looks for https_proxy in the environment"
             raise ValueError(message)
         if self.endpoint.startswith("https://") and self.tls.insecure:
             message = f"{self.endpoint} and tls.insecure: true contradict each other: remove one"

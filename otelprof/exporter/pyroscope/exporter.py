@@ -20,6 +20,7 @@ from otelprof.errors import (
     UnavailableError,
 )
 from otelprof.exporter.pyroscope.config import PyroscopeExporterConfig
+from otelprof.exporter.pyroscope.otlp import OtlpClient
 from otelprof.exporter.pyroscope.push import PushClient, UnansweredError
 from otelprof.exporter.pyroscope.series import Loss, SeriesMaker
 from otelprof.telemetry.metrics import EXPORTER_SENT_BYTES
@@ -70,7 +71,7 @@ class PyroscopeExporter:
         self._throttle = Throttle(settings.clock)
         self._maker = SeriesMaker(config, settings.clock)
         self._deltas = Deltas(MAX_CUMULATIVE_VALUES)
-        self._client: PushClient | None = None
+        self._client: PushClient | OtlpClient | None = None
         self._pushers: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
@@ -79,7 +80,11 @@ class PyroscopeExporter:
         Raises:
             ConfigError: a TLS file cannot be used.
         """
-        self._client = PushClient(self._config, self._settings.clock, f"exporters.{self._id}.tls")
+        tls_path = f"exporters.{self._id}.tls"
+        if self._config.mode == "otlp":
+            self._client = OtlpClient(self._config, tls_path)
+        else:
+            self._client = PushClient(self._config, self._settings.clock, tls_path)
         self._pushers = ThreadPoolExecutor(self._config.max_concurrent_pushes, f"otelprof-{self._id}-push")
 
     def export(self, profiles: Profiles) -> None:
@@ -130,7 +135,7 @@ class PyroscopeExporter:
                 self._count_lost(reason, count)
         return made.profiles
 
-    def _deliver(self, client: PushClient, piece: PprofPiece, stop: Event) -> _Outcome:
+    def _deliver(self, client: PushClient | OtlpClient, piece: PprofPiece, stop: Event) -> _Outcome:
         """Send what a piece becomes.
 
         Args:
@@ -156,9 +161,11 @@ class PyroscopeExporter:
                 outcome.add(self._push(client, part, series, stop))
         return outcome
 
-    def _push(self, client: PushClient, piece: PprofPiece, series: Series, stop: Event) -> _Outcome:
+    def _push(
+        self, client: PushClient | OtlpClient, piece: PprofPiece, series: Series, stop: Event
+    ) -> _Outcome:
         try:
-            client.push(series.labels, series.pprof.body)
+            client.push(series)
         except RetryableError as error:
             stop.set()
             return self._again(piece, error)

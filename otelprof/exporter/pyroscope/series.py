@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from otelprof.exporter.pyroscope.labels import LabelRules, labels
 from otelprof.exporter.pyroscope.names import naming
+from otelprof.exporter.pyroscope.otlp import MAX_LABELS, renamed, sent_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,16 +76,19 @@ class SeriesMaker:
     def __init__(self, config: PyroscopeExporterConfig, clock: Clock) -> None:
         self._config = config
         self._clock = clock
+        self._is_otlp = config.mode == "otlp"
         # A sample's labels become labels of its series, on the server.
-        room = config.max_labels - len(config.sample_labels)
+        max_labels = min(config.max_labels, MAX_LABELS) if self._is_otlp else config.max_labels
+        room = max(max_labels - len(config.sample_labels), len(config.external_labels) + 2)
         self._rules = LabelRules(config.labels, config.external_labels, room)
 
     def pieces(self, profiles: Profiles) -> list[PprofPiece]:
         """Pieces that become one pprof each, not much larger than the server takes."""
         config = self._config
-        return profiles.split_for_pprof(
+        pieces = profiles.split_for_pprof(
             config.max_profile_samples, config.max_profile_size // _LOCATION_BYTES
         )
+        return [one for piece in pieces for one in sent_types(piece)] if self._is_otlp else pieces
 
     def is_too_old(self, piece: PprofPiece) -> bool:
         """Whether the server would refuse a piece for its age."""
@@ -108,6 +112,8 @@ class SeriesMaker:
     def _made(self, piece: PprofPiece) -> Series:
         config, changes = self._config, Counter[Change]()
         named = naming(piece.sample_types, piece.period_type, piece.period, config.profile_names)
+        if self._is_otlp:
+            named = renamed(named)
         found = labels(named.name, piece.resource, self._rules)
         start, now = piece.time_unix_nano, self._clock.now()
         if start > (now + _MAX_FUTURE_SECS) * _NANOS_PER_SEC:

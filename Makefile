@@ -79,6 +79,7 @@ bench: $(VENV)/.dev ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/budget.py
 	$(BIN)/python benchmarks/hop.py
 	$(BIN)/python benchmarks/hop.py --batch --sizes medium
+	$(BIN)/python benchmarks/exporters.py --sizes medium
 	$(BIN)/python benchmarks/idle.py
 
 soak: $(VENV)/.dev ## the property tests at length

@@ -120,7 +120,8 @@ class PyroscopeExporter:
         if client is not None:
             client.close()
         if pushers is not None:
-            pushers.shutdown(cancel_futures=True)
+            # A push that waits for its answer is not waited for: it ends with its timeout.
+            pushers.shutdown(wait=False, cancel_futures=True)
 
     def _differences(self, profiles: Profiles) -> Profiles:
         """The request with what is cumulative as differences; the same handle when nothing is."""

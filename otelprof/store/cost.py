@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otelprof.store.schema import Table
 
@@ -15,7 +15,9 @@ HOURS_PER_MONTH: Final = 730.0
 DAYS_PER_MONTH: Final = HOURS_PER_MONTH / 24
 # Rows with random ids take so many times the bytes of those without (benchmarks/store_bytes.py).
 _LINKED_WEIGHT: Final = 20.0
-_NANOS_PER_DAY: Final = 86_400e9
+_MILLIS_PER_DAY: Final = 86_400_000
+_MAX_COMMITS: Final = 3_000
+"""Of a table, that are looked at: each is a GET. Two days of a writer that flushes each minute."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,10 @@ class Prices:
     Attributes:
         gb_month: for a GB (10^9 bytes) that is kept a month.
         puts_1000: for 1,000 PUTs.
-        gets_1000: for 1,000 GETs.
     """
 
     gb_month: float = 0.023
     puts_1000: float = 0.005
-    gets_1000: float = 0.0004
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Costs:
         services: by name.
         table_bytes: of the files that the last version of each table refers to.
         days: on which windows start.
-        puts_a_day: as the tables' histories say, over the days that they span.
+        puts_a_day: as the last commits of each table say, over the days that they span.
     """
 
     services: dict[str, ServiceCost]
@@ -91,15 +91,23 @@ def costs(store: Store) -> Costs:
         UnavailableError: it cannot be reached.
     """
     table_bytes = {table: _file_bytes(store, table) for table in Table}
-    services, days = _services(store, table_bytes)
-    return Costs(services, table_bytes, days, _puts_a_day(store))
+    services = _services(store, table_bytes)
+    days = len(set(_of_files(store, Table.SAMPLES, "partition.date")))
+    puts_a_day = sum(_puts_a_day(store, table) for table in Table)
+    return Costs(services, table_bytes, days, puts_a_day)
 
 
 def _file_bytes(store: Store, table: Table) -> int:
-    return int(sum(store.table(table).get_add_actions(flatten=True).column("size_bytes").to_pylist()))
+    return int(sum(_of_files(store, table, "size_bytes")))
 
 
-def _services(store: Store, table_bytes: dict[Table, int]) -> tuple[dict[str, ServiceCost], int]:
+def _of_files(store: Store, table: Table, column: str) -> list[Any]:
+    """What the log says of each file that the last version refers to."""
+    with store.errors(table):
+        return list(store.table(table).get_add_actions(flatten=True).column(column).to_pylist())
+
+
+def _services(store: Store, table_bytes: dict[Table, int]) -> dict[str, ServiceCost]:
     from deltalake import QueryBuilder  # noqa: PLC0415 - heavy
 
     with store.errors(Table.SAMPLES):
@@ -108,7 +116,7 @@ def _services(store: Store, table_bytes: dict[Table, int]) -> tuple[dict[str, Se
             .register("samples", store.table(Table.SAMPLES))
             .execute(
                 "SELECT service, tier, count(*) AS all_rows, count(trace_id) AS linked,"
-                " count(DISTINCT stack_id) AS stacks, count(DISTINCT date) AS days"
+                " count(DISTINCT stack_id) AS stacks"
                 " FROM samples GROUP BY service, tier ORDER BY service, tier"
             )
             .read_all()
@@ -116,9 +124,8 @@ def _services(store: Store, table_bytes: dict[Table, int]) -> tuple[dict[str, Se
     found: dict[str, ServiceCost] = {}
     weights: dict[tuple[str, str], float] = {}
     stacks: dict[str, int] = {}
-    columns = ("service", "tier", "all_rows", "linked", "stacks", "days")
-    days = 0
-    for service, tier, count, linked, distinct, of_days in zip(
+    columns = ("service", "tier", "all_rows", "linked", "stacks")
+    for service, tier, count, linked, distinct in zip(
         *(rows.column(name).to_pylist() for name in columns), strict=True
     ):
         cost = found.setdefault(service, ServiceCost())
@@ -126,26 +133,23 @@ def _services(store: Store, table_bytes: dict[Table, int]) -> tuple[dict[str, Se
         cost.linked_rows += linked
         weights[service, tier] = count - linked + _LINKED_WEIGHT * linked
         stacks[service] = stacks.get(service, 0) + distinct
-        days = max(days, of_days)
     all_weights, all_stacks = sum(weights.values()), sum(stacks.values())
     for (service, tier), weight in weights.items():
         found[service].by_tier[tier] = table_bytes[Table.SAMPLES] * weight / all_weights
     symbols = sum(size for table, size in table_bytes.items() if table is not Table.SAMPLES)
     for service, count in stacks.items():
         found[service].symbol_bytes = symbols * count / all_stacks
-    return found, days
+    return found
 
 
-def _puts_a_day(store: Store) -> float:
+def _puts_a_day(store: Store, table: Table) -> float:
     """A commit is a PUT, and so is each file that it adds."""
-    puts, first, last = 0, float("inf"), 0.0
-    for table in Table:
-        for commit in store.table(table).history():
-            metrics = commit.get("operationMetrics") or {}
-            puts += 1 + int(metrics.get("num_added_files") or 1)
-            first, last = min(first, commit["timestamp"]), max(last, commit["timestamp"])
-    days = max((last - first) / 86_400_000, 1 / 24)
-    return puts / days
+    with store.errors(table):
+        commits = store.table(table).history(_MAX_COMMITS)
+    metrics = [commit.get("operationMetrics") or {} for commit in commits]
+    puts = sum(1 + int(one.get("num_added_files") or 1) for one in metrics)
+    times: list[float] = [commit["timestamp"] for commit in commits]
+    return puts / max((max(times) - min(times)) / _MILLIS_PER_DAY, 1 / 24)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,14 @@ def store_path(store: Store) -> Path:
     return Path(store.url)
 
 
+def test_days(store: Store) -> None:
+    """The days of a store are those of all services together."""
+    day = SimulatedClock(start_secs=1_700_100_000)
+    StoreWriter(store, day).write(Profiles.from_folded(b"main 1\n", resource=[("service.name", "late")]))
+    # small_profiles has a window of 1970, and cart one of the day before.
+    assert 3 == costs(store).days
+
+
 def test_the_rule_of_thumb() -> None:
     """200 services with two 30-second profile types of 200 kB send 230 GB a day; one type is half of it."""
     two = plan(Fleet(), Prices(), Ratios())

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from otelprof.component import ExporterFactory
 from otelprof.config.exporter import ExporterConfig
@@ -37,11 +37,11 @@ class ObjectStorageConfig(ExporterConfig):
         flush_interval: seconds that profiles wait for others, to be added in one commit.
         max_symbols: symbols of which the writer remembers that they are written, about 40 bytes each.
         sending_queue: a flush is one of its batches; without `batch`, one that `flush_interval` makes.
-        timeout: seconds that one flush may take.
+        timeout: seconds that one request to the object store may take, its retries included.
     """
 
     url: str
-    storage_options: dict[str, str] = Field(default_factory=dict, repr=False)
+    storage_options: dict[str, SecretStr] = Field(default_factory=dict)
     tenant: str = Field(default="", max_length=256)
     flush_interval: Duration = Field(default=_FLUSH_SECS, gt=0)
     max_symbols: int = Field(default=2_000_000, ge=1_000, le=100_000_000)
@@ -66,6 +66,13 @@ class ObjectStorageConfig(ExporterConfig):
     def _has_no_credentials(cls, url: str) -> str:
         return check_url(url)
 
+    def store_options(self) -> dict[str, str]:
+        """What delta-rs is told, secrets among it."""
+        # Without these it tries for three minutes, and a shutdown waits for it.
+        limit = f"{max(1, round(self.timeout * 1000))}ms"
+        bounds = {"timeout": limit, "retry_timeout": limit}
+        return bounds | {key: value.get_secret_value() for key, value in self.storage_options.items()}
+
 
 class ObjectStorageExporter:
     """Adds each request to the tables of a store."""
@@ -75,7 +82,7 @@ class ObjectStorageExporter:
         self._id = str(settings.id)
         self._metrics = settings.metrics
         self._journal, self._journal_place = settings.journal, 0
-        self._store = Store(config.url, config.storage_options)
+        self._store = Store(config.url, config.store_options())
         self._writer = StoreWriter(
             self._store, settings.clock, tenant=config.tenant, max_symbols=config.max_symbols
         )

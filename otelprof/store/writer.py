@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -42,34 +43,48 @@ class _Attempt:
 
     A name that is used for one request after the other, and the number of the request (Delta's application
     transactions).
+
+    Attributes:
+        request: that is written, as long as somebody may try again; it is not kept alive.
+        now_unix_nano: when it was tried first. A retry on the next day must write the rows of the first try:
+            symbols that are there already are not written again.
     """
 
     app_id: str
     sequence: int = 0
-    request: Profiles | None = None
+    request: weakref.ref[Profiles] | None = None
+    now_unix_nano: int = 0
+
+    def is_of(self, request: Profiles | None) -> bool:
+        """Whether this writes the request; with None, whether it is free."""
+        return (None if self.request is None else self.request()) is request
 
 
 class _Attempts:
     """Gives each request a name that no other one in flight has; who failed keeps its own for the retry."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._run = uuid.uuid4()
         self._all: list[_Attempt] = []
 
     @contextmanager
     def of(self, request: Profiles) -> Iterator[_Attempt]:
         """The attempt to write a request; free again when it did not fail."""
-        attempt = next((known for known in self._all if known.request is request), None)
+        attempt = self._found(request)
         if attempt is None:
-            free = (known for known in self._all if known.request is None)
-            attempt = next(free, None) or self._another()
+            attempt = self._found(None) or self._another()
             attempt.sequence += 1
-            attempt.request = request
+            attempt.request = weakref.ref(request)
+            attempt.now_unix_nano = round(self._clock.now() * _NANOS)
         # The one that was used last stands last.
         self._all.remove(attempt)
         self._all.append(attempt)
         yield attempt
         attempt.request = None
+
+    def _found(self, request: Profiles | None) -> _Attempt | None:
+        return next((known for known in self._all if known.is_of(request)), None)
 
     def _another(self) -> _Attempt:
         if len(self._all) >= _MAX_ATTEMPTS:
@@ -92,10 +107,9 @@ class StoreWriter:
 
     def __init__(self, store: Store, clock: Clock, *, tenant: str = "", max_symbols: int = 2_000_000) -> None:
         self._store = store
-        self._clock = clock
         self._tenant = tenant
         self._written = WrittenSymbols(max_symbols=max_symbols)
-        self._attempts = _Attempts()
+        self._attempts = _Attempts(clock)
 
     def write(self, profiles: Profiles) -> Flushed:
         """Add a request; when this returns, readers see it.
@@ -107,8 +121,9 @@ class StoreWriter:
             UnavailableError: the store cannot be reached, or too many others wrote at once.
         """
         with self._attempts.of(profiles) as attempt:
-            now = round(self._clock.now() * _NANOS)
-            tables = profiles.to_tables(self._written, now_unix_nano=now, tenant=self._tenant)
+            tables = profiles.to_tables(
+                self._written, now_unix_nano=attempt.now_unix_nano, tenant=self._tenant
+            )
             rows = {}
             for table in Table:
                 of_table: TableRows = getattr(tables, table.value)

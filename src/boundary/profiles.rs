@@ -52,7 +52,7 @@ impl From<summary::Row> for SummaryRow {
 }
 
 /// A decoded and validated request: frozen, cheap to share.
-#[pyclass(frozen, module = "otelprof._core")]
+#[pyclass(frozen, weakref, module = "otelprof._core")]
 pub(super) struct Profiles {
     pub(super) inner: Arc<profiles::Profiles>,
     origin: Origin,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -68,6 +70,35 @@ def test_a_retry_adds_nothing_twice(
     assert [("main;work", 7), ("main;rest", 2)] == stored(tmp_path)
     one.write(Profiles.from_folded(b"main;work 1\n"))
     assert [("main;work", 8), ("main;rest", 2)] == stored(tmp_path)
+
+
+def test_a_retry_on_the_next_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What says no time keeps that of its first try, since its symbols stand on that day."""
+    clock = SimulatedClock(start_secs=1_700_000_000)
+    one = StoreWriter(Store(str(tmp_path)), clock)
+    request = Profiles.from_folded(b"main;work 7\n")
+    fail_once(monkeypatch, Table.SAMPLES, committed=False)
+    with pytest.raises(UnavailableError):
+        one.write(request)
+    clock.advance(86_400)
+    one.write(request)
+    store = Store(str(tmp_path))
+    dates = {table: store.table(table).scan().read_all().column("date").to_pylist() for table in Table}
+    assert 1 == len({date for of_table in dates.values() for date in of_table})
+
+
+def test_what_is_given_up_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer does not keep a request that nobody will try again."""
+    one = writer(tmp_path)
+    request = Profiles.from_folded(b"main;work 7\n")
+    gone = weakref.ref(request)
+    fail_once(monkeypatch, Table.SAMPLES, committed=False)
+    with suppress(UnavailableError):
+        one.write(request)
+    del request
+    assert gone() is None
+    one.write(Profiles.from_folded(b"main;work 1\n"))
+    assert [("main;work", 1)] == stored(tmp_path)
 
 
 def test_equal_requests_are_two(tmp_path: Path) -> None:

@@ -56,9 +56,10 @@ impl From<Error> for PyErr {
             }
             Error::AmbiguousRevision { .. } => AmbiguousRevisionError::new_err(message),
             Error::UnsupportedCompression(_) | Error::TooOld { .. } => UnsupportedEncodingError::new_err(message),
-            Error::BodyTooLarge { .. } | Error::JsonTooLarge { .. } | Error::TooMany { .. } => {
-                RequestTooLargeError::new_err(message)
-            }
+            Error::BodyTooLarge { .. }
+            | Error::JsonTooLarge { .. }
+            | Error::RowsTooLarge { .. }
+            | Error::TooMany { .. } => RequestTooLargeError::new_err(message),
         }
     }
 }

@@ -29,6 +29,12 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// Rows of the tables of a store that repeat too much.
+    #[error("the rows of the request take more than {limit} bytes in the tables of a store: send less at once")]
+    RowsTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// The bytes are whole in two revisions of OTLP, and mean something else in each.
     #[error(
         "the request can be read as OTLP {newer} and as OTLP {older}, with different meanings, and nothing tells which: \

@@ -3,6 +3,7 @@
 //! Rows refer to each other by content ids, so that writers agree without talking and a symbol is stored once a day.
 //! What each column means is told in `docs/storage.md`, which is the contract of the schema.
 
+mod budget;
 mod columns;
 mod ids;
 mod read;

@@ -106,7 +106,7 @@ impl Profiles {
         now_unix_nano: u64,
         tenant: &str,
     ) -> PyResult<Tables> {
-        Ok(Tables(work(py, || self.inner.to_tables(&written.0, tenant, now_unix_nano))?))
+        Ok(Tables(work(py, || self.inner.to_tables(&written.0, tenant, now_unix_nano))??))
     }
 
     #[staticmethod]

@@ -39,33 +39,52 @@ impl Frame<'_> {
         content.number(self.start_line as u64).number(self.line as u64).number(self.column as u64);
         content.text(self.mapping).text(&self.build_id).number(self.address as u64).text(self.kind.as_bytes());
     }
+
+    /// Bytes that a row of it takes.
+    pub(super) fn size(&self) -> usize {
+        let texts = [self.function, self.system_name, self.file, self.mapping, &self.build_id, self.kind.as_bytes()];
+        size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
 }
 
-/// What stands around a Sample.
+/// Attributes by key, as text.
+pub(super) type Pairs<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+
+/// What stands above the Samples of a Profile.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LabelSet {
+pub(super) struct LabelSet<'a> {
     pub(super) scope: String,
     pub(super) scope_version: String,
     pub(super) period_type: String,
     pub(super) period_unit: String,
     pub(super) period: i64,
-    pub(super) resource: BTreeMap<String, String>,
-    pub(super) attributes: BTreeMap<String, String>,
+    pub(super) resource: Pairs<'a>,
+    /// Of the Profile; a Sample may have its own.
+    pub(super) attributes: Pairs<'a>,
 }
 
-impl LabelSet {
+impl LabelSet<'_> {
+    /// All but the attributes.
     pub(super) fn add_to(&self, content: &mut Content) {
-        for text in [&self.scope, &self.scope_version, &self.period_type, &self.period_unit] {
+        for text in self.texts() {
             content.text(text.as_bytes());
         }
-        content.number(self.period as u64);
-        for pairs in [&self.resource, &self.attributes] {
-            content.number(pairs.len() as u64);
-            for (key, value) in pairs {
-                content.text(key.as_bytes()).text(value.as_bytes());
-            }
-        }
+        content.number(self.period as u64).pairs(&self.resource);
     }
+
+    /// Bytes that a row of it takes, without the attributes.
+    pub(super) fn size(&self) -> usize {
+        self.texts().iter().map(|text| text.len()).sum::<usize>() + pairs_size(&self.resource)
+    }
+
+    fn texts(&self) -> [&str; 4] {
+        [&self.scope, &self.scope_version, &self.period_type, &self.period_unit].map(String::as_str)
+    }
+}
+
+/// Bytes that these take in a row; each pair some on its own.
+pub(super) fn pairs_size(pairs: &Pairs<'_>) -> usize {
+    pairs.iter().map(|(key, value)| size_of::<[Cow<'_, str>; 2]>() + key.len() + value.len()).sum()
 }
 
 /// Columns of one length, by name.
@@ -126,14 +145,25 @@ pub(super) fn samples(rows: &[Row], texts: &Texts, tenant: &str) -> RecordBatch 
         .add("window_start", starts, false)
         .int64("window_ns", rows.iter().map(|row| row.window_ns as i64))
         .int64("stack_id", rows.iter().map(|row| row.stack_id))
-        .optional("trace_id", rows.iter().map(|row| row.trace_id.map(|id| HEXLOWER.encode(&id))))
-        .optional("span_id", rows.iter().map(|row| row.span_id.map(|id| HEXLOWER.encode(&id))))
+        .add("trace_id", hexadecimal(rows.iter().map(|row| row.trace_id)), true)
+        .add("span_id", hexadecimal(rows.iter().map(|row| row.span_id)), true)
         .optional("trace_state", rows.iter().map(|row| row.trace_state.map(text)))
         .optional("span_name", rows.iter().map(|row| row.span_name.map(text)))
         .int64("labels_id", rows.iter().map(|row| row.labels_id))
         .int64("value", rows.iter().map(|row| row.value))
         .int64("count", rows.iter().map(|row| row.count))
         .batch()
+}
+
+/// Ids of N bytes as text.
+fn hexadecimal<const N: usize>(ids: impl ExactSizeIterator<Item = Option<[u8; N]>>) -> StringArray {
+    let mut texts = StringBuilder::with_capacity(ids.len(), ids.len() * 2 * N);
+    let mut digits = [0; 32];
+    for id in ids {
+        let digits = &mut digits[..2 * N];
+        texts.append_option(id.map(|id| HEXLOWER.encode_mut_str(&id, digits)));
+    }
+    texts.finish()
 }
 
 pub(super) fn stacks(rows: &[(i32, i64, Vec<i64>)]) -> RecordBatch {
@@ -170,7 +200,7 @@ pub(super) fn frames(rows: &[(i32, i64, Frame<'_>)]) -> RecordBatch {
         .batch()
 }
 
-pub(super) fn labels(rows: &[(i32, i64, &LabelSet)]) -> RecordBatch {
+pub(super) fn labels(rows: &[(i32, i64, &LabelSet<'_>, Pairs<'_>)]) -> RecordBatch {
     let sets = || rows.iter().map(|row| row.2);
     Columns::default()
         .date(rows.iter().map(|row| row.0))
@@ -181,12 +211,12 @@ pub(super) fn labels(rows: &[(i32, i64, &LabelSet)]) -> RecordBatch {
         .text("period_unit", sets().map(|set| &set.period_unit))
         .int64("period", sets().map(|set| set.period))
         .add("resource", map(sets().map(|set| &set.resource)), false)
-        .add("attributes", map(sets().map(|set| &set.attributes)), false)
+        .add("attributes", map(rows.iter().map(|row| &row.3)), false)
         .batch()
 }
 
 /// A map in each row, with the names that Delta gives its parts.
-fn map<'a>(rows: impl Iterator<Item = &'a BTreeMap<String, String>>) -> arrow_array::MapArray {
+fn map<'p, 'a: 'p>(rows: impl Iterator<Item = &'p Pairs<'a>>) -> arrow_array::MapArray {
     let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
     let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
     for pairs in rows {

@@ -2,7 +2,10 @@
 //!
 //! Among n things the chance that any two have one id is about n² / 2^65: 3 in a million for ten million.
 
+use super::columns::Pairs;
+
 /// What an id is made of. Every part says its length, so that no two lists of parts look alike.
+#[derive(Clone)]
 pub(super) struct Content(blake3::Hasher);
 
 impl Content {
@@ -20,6 +23,14 @@ impl Content {
 
     pub(super) fn text(&mut self, text: &[u8]) -> &mut Self {
         self.number(text.len() as u64).0.update(text);
+        self
+    }
+
+    pub(super) fn pairs(&mut self, pairs: &Pairs<'_>) -> &mut Self {
+        self.number(pairs.len() as u64);
+        for (key, value) in pairs {
+            self.text(key.as_bytes()).text(value.as_bytes());
+        }
         self
     }
 

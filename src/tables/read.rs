@@ -1,15 +1,20 @@
 //! Rows of the tables as a request again, for all that can be done with one.
 
+mod columns;
+mod labels;
+
 use std::collections::BTreeMap;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Fields, TimeUnit};
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use rustc_hash::FxHashMap;
 
+use self::columns::{FrameColumns, FrameRow, SampleColumns};
+use self::labels::{LabelSet, Labels};
 use super::rows::{SPAN_NAME, STATE};
 use super::wanted;
 use crate::assemble::Assembly;
@@ -84,63 +89,6 @@ pub(super) fn location_lists(batch: &RecordBatch) -> Result<ListArray> {
 
 fn optional_numbers(batch: &RecordBatch, name: &str) -> Result<Option<Int64Array>> {
     Ok(optional(batch, name, &DataType::Int64)?.map(|array| array.as_primitive::<Int64Type>().clone()))
-}
-
-/// What a labels row says; without one, that of a service alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct LabelSet {
-    resource: Vec<(String, String)>,
-    scope: (String, String),
-    period_type: (String, String),
-    period: i64,
-    attributes: Vec<(String, String)>,
-}
-
-/// By id.
-struct Labels(FxHashMap<i64, LabelSet>);
-
-impl Labels {
-    fn read(batches: &[RecordBatch]) -> Result<Self> {
-        let mut labels = FxHashMap::default();
-        for batch in batches {
-            let (ids, period) = (numbers(batch, "labels_id")?, numbers(batch, "period")?);
-            let [scope, version, period_type, period_unit] =
-                ["scope", "scope_version", "period_type", "period_unit"].map(|name| texts(batch, name));
-            let (scope, version, period_type, period_unit) = (scope?, version?, period_type?, period_unit?);
-            let (resource, attributes) = (maps(batch, "resource")?, maps(batch, "attributes")?);
-            for row in 0..batch.num_rows() {
-                labels.entry(ids.value(row)).or_insert_with(|| LabelSet {
-                    resource: pairs(&resource, row),
-                    scope: (scope.value(row).to_owned(), version.value(row).to_owned()),
-                    period_type: (period_type.value(row).to_owned(), period_unit.value(row).to_owned()),
-                    period: period.value(row),
-                    attributes: pairs(&attributes, row),
-                });
-            }
-        }
-        Ok(Self(labels))
-    }
-
-    fn of(&self, id: Option<i64>, service: &str) -> LabelSet {
-        let mut set = id.and_then(|id| self.0.get(&id)).cloned().unwrap_or_default();
-        // The column knows it in any case, and what is no text in the attribute has another name there.
-        set.resource.retain(|(key, _)| key != "service.name");
-        set.resource.push(("service.name".to_owned(), service.to_owned()));
-        set
-    }
-}
-
-fn maps(batch: &RecordBatch, name: &str) -> Result<MapArray> {
-    let fields =
-        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]);
-    let entries = Field::new("key_value", DataType::Struct(fields), false);
-    Ok(column(batch, name, &DataType::Map(entries.into(), false))?.as_map().clone())
-}
-
-fn pairs(maps: &MapArray, row: usize) -> Vec<(String, String)> {
-    let entries = maps.value(row);
-    let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_string::<i32>());
-    (0..entries.len()).map(|i| (keys.value(i).to_owned(), values.value(i).to_owned())).collect()
 }
 
 /// What a Profile of the request is made of.
@@ -405,95 +353,4 @@ impl<'a> RowsReader<'a> {
 
 fn value(column: Option<&StringArray>, row: usize) -> Option<&str> {
     column.filter(|column| column.is_valid(row)).map(|column| column.value(row)).filter(|text| !text.is_empty())
-}
-
-struct FrameRow {
-    function: String,
-    system_name: String,
-    file: String,
-    start_line: i64,
-    line: i64,
-    column: i64,
-    mapping: String,
-    build_id: String,
-    address: i64,
-    frame_type: String,
-}
-
-struct FrameColumns {
-    location_id: Int64Array,
-    inline: Int32Array,
-    texts: [StringArray; 6],
-    numbers: [Int64Array; 4],
-}
-
-impl FrameColumns {
-    fn of(batch: &RecordBatch) -> Result<Self> {
-        let text = |name| texts(batch, name);
-        let number = |name| numbers(batch, name);
-        Ok(Self {
-            location_id: number("location_id")?,
-            inline: column(batch, "inline", &DataType::Int32)?.as_primitive::<Int32Type>().clone(),
-            texts: [
-                text("function")?,
-                text("system_name")?,
-                text("file")?,
-                text("mapping")?,
-                text("build_id")?,
-                text("frame_type")?,
-            ],
-            numbers: [number("start_line")?, number("line")?, number("column")?, number("address")?],
-        })
-    }
-
-    fn key(&self, row: usize) -> (i64, i32) {
-        (self.location_id.value(row), self.inline.value(row))
-    }
-
-    fn frame(&self, row: usize) -> FrameRow {
-        let [function, system_name, file, mapping, build_id, frame_type] =
-            self.texts.each_ref().map(|texts| texts.value(row).to_owned());
-        let [start_line, line, column, address] = self.numbers.each_ref().map(|numbers| numbers.value(row));
-        FrameRow { function, system_name, file, start_line, line, column, mapping, build_id, address, frame_type }
-    }
-}
-
-struct SampleColumns {
-    service: StringArray,
-    sample_type: StringArray,
-    unit: StringArray,
-    stack_id: Int64Array,
-    value: Int64Array,
-    window_start: Option<arrow_array::PrimitiveArray<TimestampMicrosecondType>>,
-    window_ns: Option<Int64Array>,
-    trace_id: Option<StringArray>,
-    span_id: Option<StringArray>,
-    trace_state: Option<StringArray>,
-    span_name: Option<StringArray>,
-    labels_id: Option<Int64Array>,
-}
-
-impl SampleColumns {
-    fn of(batch: &RecordBatch) -> Result<Self> {
-        let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        let starts = optional(batch, "window_start", &micros)?;
-        Ok(Self {
-            service: texts(batch, "service")?,
-            sample_type: texts(batch, "sample_type")?,
-            unit: texts(batch, "unit")?,
-            stack_id: numbers(batch, "stack_id")?,
-            value: numbers(batch, "value")?,
-            window_start: starts.map(|array| array.as_primitive::<TimestampMicrosecondType>().clone()),
-            window_ns: optional_numbers(batch, "window_ns")?,
-            trace_id: optional_texts(batch, "trace_id")?,
-            span_id: optional_texts(batch, "span_id")?,
-            trace_state: optional_texts(batch, "trace_state")?,
-            span_name: optional_texts(batch, "span_name")?,
-            labels_id: optional_numbers(batch, "labels_id")?,
-        })
-    }
-
-    fn labels_id(&self, row: usize) -> Option<i64> {
-        self.labels_id.as_ref().filter(|ids| ids.is_valid(row)).map(|ids| ids.value(row))
-    }
 }

@@ -1,14 +1,17 @@
 //! Samples as rows of the table `samples`.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::symbols::Symbols;
 use super::written::Written;
 use super::{Tables, columns};
+use crate::error::Result;
 use crate::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles};
 use crate::text::text;
 
 const DAY_NANOS: u64 = 86_400_000_000_000;
+/// Of one request: each day is a file of every table, and clocks that are wrong are wrong in many ways.
+const MAX_DAYS: usize = 100;
 /// On a Sample: what the tracing side decided, and the name of its span (see `traces`).
 pub(super) const STATE: &str = "otelprof.trace.state";
 pub(super) const SPAN_NAME: &str = "otelprof.span.name";
@@ -64,6 +67,12 @@ impl Texts {
         self.all.push(text.to_owned());
         index
     }
+
+    /// Bytes of the texts of a row.
+    fn size(&self, row: &Row) -> usize {
+        let of = [Some(row.service), Some(row.sample_type), Some(row.unit), row.trace_state, row.span_name];
+        of.into_iter().flatten().map(|index| self.all[index as usize].len()).sum()
+    }
 }
 
 /// What the attributes of a Sample say.
@@ -77,20 +86,32 @@ struct Labels {
 impl Profiles {
     /// The rows that this adds to the tables of a store.
     ///
-    /// A Profile without a start gets `now_unix_nano`. Symbols that were `written` are left out.
-    pub fn to_tables(&self, written: &Written, tenant: &str, now_unix_nano: u64) -> Tables {
-        let mut reader =
-            RowReader { profiles: self, symbols: Symbols::new(self), texts: Texts::default(), now_unix_nano };
+    /// A Profile without a start gets `now_unix_nano`, and so does one of another day than the first [`MAX_DAYS`] are.
+    /// Symbols that were `written` are left out.
+    ///
+    /// # Errors
+    /// When the rows repeat so much that they take more than a GiB.
+    pub fn to_tables(&self, written: &Written, tenant: &str, now_unix_nano: u64) -> Result<Tables> {
+        let mut reader = RowReader {
+            profiles: self,
+            symbols: Symbols::new(self),
+            texts: Texts::default(),
+            days: FxHashSet::default(),
+            now_unix_nano,
+        };
         let mut rows = Vec::with_capacity(self.sample_count());
         for (group, scope, profile) in self.iter() {
-            reader.profile(group, scope, profile, &mut rows);
+            reader.profile(group, scope, profile, &mut rows)?;
         }
         let rows = combined(rows);
-        let RowReader { symbols, texts, .. } = reader;
-        let (keys, stacks, frames, labels) = symbols.finish(written);
+        let RowReader { mut symbols, texts, .. } = reader;
+        for row in &rows {
+            symbols.budget.take(size_of::<Row>() + tenant.len() + texts.size(row))?;
+        }
+        let (keys, stacks, frames, labels) = symbols.finish(written)?;
         let traces = rows.chunk_by(|a, b| a.trace_id == b.trace_id).filter(|rows| rows[0].trace_id.is_some());
         let trace_count = traces.count();
-        Tables { samples: columns::samples(&rows, &texts, tenant), stacks, frames, labels, keys, trace_count }
+        Ok(Tables { samples: columns::samples(&rows, &texts, tenant), stacks, frames, labels, keys, trace_count })
     }
 }
 
@@ -98,6 +119,7 @@ struct RowReader<'a> {
     profiles: &'a Profiles,
     symbols: Symbols<'a>,
     texts: Texts,
+    days: FxHashSet<u64>,
     now_unix_nano: u64,
 }
 
@@ -108,22 +130,22 @@ impl<'a> RowReader<'a> {
         scope: &'a ScopeProfiles,
         profile: &'a Profile,
         rows: &mut Vec<Row>,
-    ) {
+    ) -> Result<()> {
         let profiles = self.profiles;
         let samples = &profiles.samples;
-        let window_start = if profile.time_unix_nano == 0 { self.now_unix_nano } else { profile.time_unix_nano };
+        let window_start = self.start(profile);
         let date = (window_start / DAY_NANOS) as i32;
         let (sample_type, unit) = profiles.sample_type(profile);
         let [service, sample_type, unit] =
             [profiles.service(group), sample_type, unit].map(|text| self.texts.index(&String::from_utf8_lossy(text)));
-        let mut known: FxHashMap<&[u32], Labels> = FxHashMap::default();
-        let shared = self.symbols.shared_labels(group, scope, profile);
+        let mut known: FxHashMap<&'a [u32], Labels> = FxHashMap::default();
+        let above = self.symbols.above(group, scope, profile)?;
         for row in profile.rows.clone() {
             let attributes = samples.attributes.row(row);
             let labels = if let Some(&labels) = known.get(attributes) {
                 labels
             } else {
-                let id = self.symbols.labels(date, &shared, attributes);
+                let id = self.symbols.labels(date, &above, attributes)?;
                 let labels = self.labels(id, profile, attributes);
                 known.insert(attributes, labels);
                 labels
@@ -137,7 +159,7 @@ impl<'a> RowReader<'a> {
                 sample_type,
                 unit,
                 labels_id: labels.id,
-                stack_id: self.symbols.stack(date, samples.stack[row]),
+                stack_id: self.symbols.stack(date, samples.stack[row])?,
                 window_start,
                 window_ns: profile.duration_nano,
                 trace_state: labels.trace_state,
@@ -147,6 +169,15 @@ impl<'a> RowReader<'a> {
             };
             push(rows, plain, samples.total(row));
         }
+        Ok(())
+    }
+
+    /// When the window of a Profile starts, as far as it can be believed.
+    fn start(&mut self, profile: &Profile) -> u64 {
+        let (start, day) = (profile.time_unix_nano, profile.time_unix_nano / DAY_NANOS);
+        let is_believed =
+            start != 0 && (self.days.contains(&day) || self.days.len() < MAX_DAYS && self.days.insert(day));
+        if is_believed { start } else { self.now_unix_nano }
     }
 
     fn labels(&mut self, id: i64, profile: &Profile, attributes: &[u32]) -> Labels {

@@ -36,7 +36,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Remember this many rows at most; each takes about 20 bytes.
+    /// Remember this many rows at most; each takes 20 to 40 bytes.
     pub fn new(max_keys: usize) -> Self {
         Self { max_keys: max_keys.div_ceil(2).max(1), generations: Mutex::default() }
     }

@@ -8,18 +8,21 @@ import pytest
 from hypothesis import given
 
 from otelprof._core import Profiles, WrittenSymbols
-from otelprof.errors import InvalidRequestError
+from otelprof.errors import InvalidRequestError, RequestTooLargeError
+from otelprof.testing.contract import small_profiles
 from tests.recordings import name, recordings
 from tests.reference.compare import on_the_wire
 from tests.reference.generate import requests
 from tests.reference.store import stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
         ExportProfilesServiceRequest,
     )
+    from opentelemetry.proto.profiles.v1development.profiles_pb2 import Profile
 
 NOW: Final = 1_700_000_000_123_456_789
 
@@ -76,6 +79,58 @@ def test_rows_that_refer_to_nothing_are_refused() -> None:
         Profiles.from_tables(tables.samples, later.stacks, tables.frames, tables.labels)
     with pytest.raises(InvalidRequestError, match="is not in frames"):
         Profiles.from_tables(tables.samples, tables.stacks, later.frames, tables.labels)
+
+
+DAY: Final = 86_400 * 10**9
+
+
+def test_days_of_one_request() -> None:
+    """Each day is a file of every table: of a hundred days at most, the others count as now."""
+    message = build_request(10**6)
+    for day in range(1, 201):
+        profile = message.resource_profiles[0].scope_profiles[0].profiles.add()
+        profile.CopyFrom(message.resource_profiles[0].scope_profiles[0].profiles[0])
+        profile.profile_id = day.to_bytes(16)
+        profile.time_unix_nano = day * DAY
+    again = through_tables(Profiles.decode(message.SerializeToString()))
+    starts = [one.time_unix_nano for one in profiles_in(again)]
+    assert {*(day * DAY for day in range(1, 100)), 10**6, NOW // 1000 * 1000} == set(starts)
+    assert again.fold() == Profiles.decode(message.SerializeToString()).fold()
+
+
+def test_rows_that_repeat_too_much() -> None:
+    """A resource is repeated in each set of labels: a request that grows a thousand times is refused."""
+    message = build_request(NOW)
+    attribute = message.resource_profiles[0].resource.attributes.add(key="hostile")
+    attribute.value.string_value = "x" * 1_000_000
+    tables = message.dictionary
+    key, samples = (
+        len(tables.string_table),
+        message.resource_profiles[0].scope_profiles[0].profiles[0].samples,
+    )
+    tables.string_table.append("thread.id")
+    for number in range(2_000):
+        tables.attribute_table.add(key_strindex=key).value.int_value = number
+        sample = samples.add()
+        sample.CopyFrom(samples[0])
+        sample.attribute_indices.append(len(tables.attribute_table) - 1)
+    profiles = Profiles.decode(message.SerializeToString())
+    with pytest.raises(RequestTooLargeError, match="take more than 1073741824 bytes"):
+        through_tables(profiles)
+
+
+def build_request(start: int) -> ExportProfilesServiceRequest:
+    """One Profile with one Sample."""
+    message = on_the_wire(small_profiles())
+    message.resource_profiles[0].scope_profiles[0].profiles[0].time_unix_nano = start
+    return message
+
+
+def profiles_in(profiles: Profiles) -> Iterable[Profile]:
+    """All of them."""
+    return (
+        one for group in on_the_wire(profiles).resource_profiles for one in group.scope_profiles[0].profiles
+    )
 
 
 def test_few_symbols_are_remembered() -> None:

@@ -31,8 +31,8 @@ app = typer.Typer(
 )
 for command in (run, validate, components, status, health, diagnose, inspect, replay):
     app.command()(command)
-for command in (flamegraph, traces, top, services):
-    app.command()(command)
+for of_store in (flamegraph, traces, top, services):
+    app.command()(of_store)
 app.add_typer(incident)
 app.add_typer(cost)
 

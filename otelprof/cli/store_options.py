@@ -83,12 +83,12 @@ def moment(text: str | None, now: float) -> int | None:
     Raises:
         typer.BadParameter: it is neither.
     """
+    if text is None:
+        return None
     from datetime import UTC, datetime
 
     from otelprof.config.units import parse_duration
 
-    if text is None:
-        return None
     try:
         return max(0, round((now - parse_duration(text)) * _MICROS))
     except ValueError:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
+from otelprof.store.policy import policy_events
 from otelprof.store.reader import as_dicts
 from otelprof.store.schema import Table
 from otelprof.store.selection import MICROS, Selection
@@ -29,6 +30,7 @@ _DOUBTED: Final = {
     "until": "this end",
 }
 _NOBODY: Final = Selection()
+_MAX_RULES: Final = 5
 _RECENT_SECS: Final = 300
 """Older than this, samples are not waiting to be flushed with any sensible `flush_interval`."""
 
@@ -104,7 +106,7 @@ def why_empty(reader: StoreReader, selection: Selection, now: float) -> Iterator
         yield from _of_service(reader, selection)
     if (selection.trace_id is None or found_without) and not selection.linked:
         return
-    yield from _of_traces(selection, whole, now)
+    yield from _of_traces(reader, selection, whole, now)
 
 
 def _out_of_time(selection: Selection, whole: Extent, now: float) -> Iterator[str]:
@@ -152,7 +154,7 @@ def _of_service(reader: StoreReader, selection: Selection) -> Iterator[str]:
     yield f"no service here is called {service}{meant}; otelprof services lists them"
 
 
-def _of_traces(selection: Selection, whole: Extent, now: float) -> Iterator[str]:
+def _of_traces(reader: StoreReader, selection: Selection, whole: Extent, now: float) -> Iterator[str]:
     if not whole.linked:
         yield "no sample in the store is linked to a trace: profilers did not say trace ids (docs/linkage.md)"
         return
@@ -162,9 +164,29 @@ def _of_traces(selection: Selection, whole: Extent, now: float) -> Iterator[str]
     if newest < _RECENT_SECS:
         yield f"the newest samples are {human(max(0, newest), 's')} old: a later trace is not flushed yet"
     yield (
-        "otherwise no sample of the trace was stored: it ran on no profiled thread while one was taken, or a "
-        "sampling rule dropped or demoted it, or it is older than the retention; the store does not say which"
+        "otherwise no sample of the trace was stored: it ran on no profiled thread while one was taken, "
+        "or it is older than the retention, or a sampling rule dropped or demoted it"
     )
+    rules = _rules(reader, selection.service)
+    yield from rules[:_MAX_RULES]
+    if not rules:
+        yield "no sampling rule that keeps less than all is known to the store"
+
+
+def _rules(reader: StoreReader, service: str | None) -> list[str]:
+    """The rules that were last in force and do not keep every trace, in words."""
+    events = [event for event in policy_events(reader.store) if event.kind in {"rule", "probability"}]
+    newest: dict[tuple[str, str], float] = {}
+    for event in events:
+        newest[event.component, event.kind] = event.time_secs
+    return [
+        f"in force since {moment(round(event.time_secs * MICROS))} UTC: {printable(event.what, 300)}"
+        for event in events
+        if event.time_secs == newest[event.component, event.kind]
+        and event.service in {"", service or event.service}
+        and event.probability is not None
+        and event.probability < 1
+    ]
 
 
 def moment(micros: int) -> str:

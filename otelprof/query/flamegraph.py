@@ -114,8 +114,9 @@ def group_of(reader: StoreReader, selection: Selection) -> Selection:
     of_trace = replace(selection, span_name=None, trace_states=())
     sql = (
         "SELECT service, span_name, sum(CAST(value AS DOUBLE)) AS value, "
-        f"CAST(min(date) AS VARCHAR) AS first, CAST(max(date) AS VARCHAR) AS last FROM samples WHERE {of_trace.where()} "
-        "GROUP BY service, span_name ORDER BY value DESC, service, span_name"
+        "CAST(min(date) AS VARCHAR) AS first, CAST(max(date) AS VARCHAR) AS last "
+        f"FROM samples WHERE {of_trace.where()} GROUP BY service, span_name "
+        "ORDER BY value DESC, service, span_name"
     )
     rows = as_dicts(reader.query(sql))
     group = replace(selection, trace_id=None, span_id=None, linked=True, other_than_trace=selection.trace_id)

@@ -101,7 +101,12 @@ class StoreReader:
         if self._session is None:
             self._session = self._open()
         with self.store.errors(Table.SAMPLES):
-            return self._session.execute(sql).read_all()
+            stream = self._session.execute(sql)
+        try:
+            return stream.read_all()
+        except Exception as error:  # what a stream meets has no class of its own
+            message = f"the tables at {self.store.url} could not be read: {error}"
+            raise UnavailableError(message) from error
 
     def _open(self) -> QueryBuilder:
         from deltalake import QueryBuilder  # noqa: PLC0415 - heavy: only where a store is used
@@ -137,7 +142,7 @@ class StoreReader:
                     self._session = None
 
     def steadily(self, work: Callable[[], T]) -> T:
-        """Do something that reads several tables; again, from fresh snapshots, when they did not fit together.
+        """Do something that reads several tables; again, from fresh snapshots, when they did not fit.
 
         Raises:
             StoreError: they still do not.

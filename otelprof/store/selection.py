@@ -110,6 +110,9 @@ class Selection:
             yield f"date >= {_date(self.since)} AND window_start >= to_timestamp_micros({self.since})"
         if self.until is not None:
             yield f"date <= {_date(self.until)} AND window_start < to_timestamp_micros({self.until})"
+        yield from self._of_labels()
+
+    def _of_labels(self) -> Iterator[str]:
         in_labels = []
         for key, text in self.labels.items():
             if key == SERVICE_NAME:

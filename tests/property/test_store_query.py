@@ -1,8 +1,9 @@
-"""What is read from a store is what the slow twin says of what was stored: by trace, by service, by type, by label."""
+"""What is read from a store is what the slow twin says of what was stored."""
 
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -63,24 +64,21 @@ class Pair:
         """So they do of everything, and of some services, types, traces, spans and labels."""
         rows = sorted(self.rows, key=repr)
         self.check(Selection(), lambda _: True)
-        for service in _some(map(service_of, rows)):
-            self.check(Selection(service=service), lambda row, one=service: service_of(row) == one)
-        for name in _some(row.sample_type[0] for row in rows):
-            self.check(Selection(sample_type=name), lambda row, one=name: row.sample_type[0] == one)
-        for trace_id in _some(trace_of(row) for row in rows):
-            self.check(Selection(trace_id=trace_id), lambda row, one=trace_id: trace_of(row) == one)
-        for span_id in _some(row.link[1].hex() for row in rows):
-            self.check(Selection(span_id=span_id), lambda row, one=span_id: row.link[1].hex() == one)
-        for name in _some(row.span_name for row in rows):
-            self.check(Selection(span_name=name), lambda row, one=name: row.span_name == one)
+        of_row: list[tuple[str, Callable[[StoredRow], str | None]]] = [
+            ("service", service_of),
+            ("sample_type", lambda row: row.sample_type[0]),
+            ("trace_id", trace_of),
+            ("span_id", lambda row: row.link[1].hex()),
+            ("span_name", lambda row: row.span_name),
+        ]
+        for name, get in of_row:
+            for value in _some(map(get, rows)):
+                self.check(Selection(**{name: value}), partial(_has, get, value))  # type: ignore[arg-type]
         pairs = _some(pair for row in rows for pair in sorted((*row.resource, *row.attributes)))
         for key, text in pairs:
-            if text[:1] in {"{", "["}:
-                continue  # the twin has it as a value, the store as JSON
-            self.check(
-                Selection(labels={key: text}),
-                lambda row, pair=(key, text): pair in row.resource or pair in row.attributes,
-            )
+            # Of lists and maps, the twin has the value, and the store JSON.
+            if text[:1] not in {"{", "["}:
+                self.check(Selection(labels={key: text}), partial(_has_pair, (key, text)))
 
     def check_services(self) -> None:
         """The list of services has their totals."""
@@ -94,6 +92,14 @@ class Pair:
         assert {key: value for key, value in totals.items() if value} == {
             key: value for key, value in found.items() if value
         }
+
+
+def _has(get: Callable[[StoredRow], str | None], value: str, row: StoredRow) -> bool:
+    return get(row) == value
+
+
+def _has_pair(pair: tuple[str, str], row: StoredRow) -> bool:
+    return pair in row.resource or pair in row.attributes
 
 
 def _some(values: Iterable[T | None]) -> list[T]:

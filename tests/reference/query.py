@@ -1,4 +1,4 @@
-"""The slow twin of what is read from a store: stacks by their names, summed up over the rows that are meant."""
+"""The slow twin of what is read from a store: stacks by name, summed up over the rows that are meant."""
 
 from __future__ import annotations
 

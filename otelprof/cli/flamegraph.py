@@ -5,18 +5,30 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from otelprof.cli import store_options as options
-from otelprof.cli.graph_formats import GraphFormat
 
 if TYPE_CHECKING:
     from otelprof.query.flamegraph import FlameGraph
     from otelprof.store.reader import StoreReader
     from otelprof.store.selection import Selection
+
+
+class GraphFormat(StrEnum):
+    """What a flame graph is written as."""
+
+    SVG = "svg"
+    FOLDED = "folded"
+    PPROF = "pprof"
+    SPEEDSCOPE = "speedscope"
+    JSON = "json"
+    TREE = "tree"
+
 
 _DIFFERENTIAL: Final = (GraphFormat.SVG, GraphFormat.FOLDED)
 

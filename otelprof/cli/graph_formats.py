@@ -5,8 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+
+from otelprof._core import svg_diff
+from otelprof.cli.flamegraph import GraphFormat
+from otelprof.errors import PermanentError
+from otelprof.exporter.stack_tree import stack_tree, tree_lines
+from otelprof.telemetry.quantity import share
+from otelprof.telemetry.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,17 +21,6 @@ if TYPE_CHECKING:
 
 _MAX_TREE_STACKS: Final = 30
 _MICROS: Final = 10**6
-
-
-class GraphFormat(StrEnum):
-    """What a flame graph is written as."""
-
-    SVG = "svg"
-    FOLDED = "folded"
-    PPROF = "pprof"
-    SPEEDSCOPE = "speedscope"
-    JSON = "json"
-    TREE = "tree"
 
 
 def graph_content(graph: FlameGraph, kind: GraphFormat, title: str) -> str | bytes:
@@ -62,9 +57,6 @@ def diff_content(group: FlameGraph, trace: FlameGraph, kind: GraphFormat, title:
     Raises:
         PermanentError: no stack of the trace has a value above zero.
     """
-    from otelprof._core import svg_diff  # noqa: PLC0415 - with the formats that need it
-    from otelprof.errors import PermanentError  # noqa: PLC0415 - as above
-
     before, after = group.profiles.fold(), trace.profiles.fold()
     if kind is GraphFormat.FOLDED:
         values = [dict(before), dict(after)]
@@ -86,8 +78,6 @@ def diff_content(group: FlameGraph, trace: FlameGraph, kind: GraphFormat, title:
 
 
 def _svg(graph: FlameGraph, title: str) -> str:
-    from otelprof.errors import PermanentError  # noqa: PLC0415 - with the formats that need it
-
     try:
         # Callers on top: of stacks that are deeper than a screen, their beginning is what is seen first.
         return graph.profiles.to_svg(
@@ -103,14 +93,11 @@ def _pprof(graph: FlameGraph) -> bytes:
     Raises:
         PermanentError: there would be several.
     """
-    from otelprof.errors import PermanentError  # noqa: PLC0415 - with the formats that need it
-    from otelprof.telemetry.text import printable  # noqa: PLC0415 - as above
-
     pprofs = graph.profiles.to_pprof(combine=True)
     if len(pprofs) != 1:
         names = ", ".join(printable(service, 100) for service in graph.services)
         message = (
-            f"this makes {len(pprofs)} pprofs, one for each service, period and scope ({names}): choose with "
+            f"this makes {len(pprofs)} pprofs, one for each service and period ({names}): choose with "
             "--service and --type, or write --format folded"
         )
         raise PermanentError(message)
@@ -131,7 +118,7 @@ def _json(graph: FlameGraph, title: str) -> str:
         "last_window": last,
         "stacks": [{"frames": stack.split(";"), "value": value} for stack, value in graph.profiles.fold()],
     }
-    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(found, indent=1) + "\n"
 
 
 def _rfc3339(micros: int) -> str:
@@ -139,9 +126,6 @@ def _rfc3339(micros: int) -> str:
 
 
 def _tree(graph: FlameGraph) -> str:
-    from otelprof.exporter.stack_tree import stack_tree, tree_lines  # noqa: PLC0415 - with this format
-    from otelprof.telemetry.quantity import share  # noqa: PLC0415 - as above
-    from otelprof.telemetry.text import counted, printable  # noqa: PLC0415 - as above
 
     folded = graph.profiles.fold()
     hottest = folded[:_MAX_TREE_STACKS]

@@ -46,6 +46,7 @@ def services(reader: StoreReader, selection: Selection) -> list[ServiceRow]:
     Raises:
         StoreError: the store is not to be used.
         UnavailableError: it cannot be reached.
+        RequestTooLargeError: it is too much for one answer.
     """
     sql = (
         "SELECT service, sample_type, unit, labels_id, date, "
@@ -56,7 +57,7 @@ def services(reader: StoreReader, selection: Selection) -> list[ServiceRow]:
         f"FROM samples WHERE {selection.where()} GROUP BY service, sample_type, unit, labels_id, date "
         "ORDER BY service, sample_type, unit"
     )
-    rows = reader.steadily(lambda: as_dicts(reader.query(sql)))
+    rows = reader.steadily(lambda: as_dicts(reader.bounded(sql)))
     periods = reader.periods_of({row["labels_id"] for row in rows}, {str(row["date"]) for row in rows})
     by_key: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:

@@ -127,7 +127,7 @@ def leading_of(reader: StoreReader, selection: Selection) -> TypeKey | None:
         UnavailableError: it cannot be reached.
     """
     found = as_dicts(
-        reader.query(
+        reader.bounded(
             "SELECT sample_type, unit, labels_id, date, count(*) AS rows FROM samples "
             f"WHERE {selection.where()} GROUP BY sample_type, unit, labels_id, date "
             "ORDER BY sample_type, unit"

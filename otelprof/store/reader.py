@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ATTEMPTS: Final = 3
-_MAX_ROWS: Final = 2_000_000
-"""Distinct stacks of one answer, times labels and, where asked for, links."""
+_MAX_ROWS: Final = 1_000_000
+"""Of one answer: distinct stacks, times labels and, where asked for, links."""
 _LIMITS: Final = Limits(max_table_entries=10_000_000, max_profiles=1_000_000)
 _SURE_SUM: Final = float(2**62)
 """Below this, a sum in doubles is near enough to say that none in int64 has overflowed."""
@@ -109,13 +109,17 @@ class StoreReader:
             raise UnavailableError(message) from error
 
     def _open(self) -> QueryBuilder:
-        from deltalake import QueryBuilder  # noqa: PLC0415 - heavy: only where a store is used
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where a store is used
+
+        from deltalake import QueryBuilder  # noqa: PLC0415 - heavy
 
         session = QueryBuilder()
-        # In the order in which rows are removed: symbols are seen as they were later than samples.
-        for table in reversed(Table):
+        # At once, since each takes a few round trips; snapshots that do not fit are read again (`steadily`).
+        with ThreadPoolExecutor(len(Table)) as pool:
+            opened = {table: pool.submit(self.store.table, table) for table in reversed(Table)}
+        for table, snapshot in opened.items():
             with self._may_be_missing(table):
-                session.register(table.value, self.store.table(table))
+                session.register(table.value, snapshot.result())
         return session
 
     @contextmanager
@@ -182,24 +186,30 @@ class StoreReader:
             f"SELECT {columns}, max(date) AS date, sum(value) AS value, sum(count) AS count, "
             "sum(abs(CAST(value AS DOUBLE)) + abs(CAST(count AS DOUBLE))) AS size, "
             "CAST(min(window_start) AS BIGINT) AS first, CAST(max(window_start) AS BIGINT) AS last "
-            f"FROM samples WHERE {selection.where()} GROUP BY {columns}"
+            f"FROM samples WHERE {selection.where()} GROUP BY {columns} ORDER BY sample_type, unit"
         )
-        rows = self._bounded(sql)
+        rows = self.bounded(sql)
         if any(size >= _SURE_SUM for size in rows["size"].to_pylist()):
             # Values at the ends of int64: the core adds them up, with room.
             sql = (
                 f"SELECT {columns}, date, value, count, CAST(window_start AS BIGINT) AS first, "
-                f"CAST(window_start AS BIGINT) AS last FROM samples WHERE {selection.where()}"
+                f"CAST(window_start AS BIGINT) AS last FROM samples WHERE {selection.where()} "
+                "ORDER BY sample_type, unit"
             )
-            rows = self._bounded(sql)
+            rows = self.bounded(sql)
         return list(_by_type(rows))
 
-    def _bounded(self, sql: str) -> Rows:
-        rows = self.query(f"{sql} ORDER BY sample_type, unit LIMIT {_MAX_ROWS + 1}")
+    def bounded(self, sql: str) -> Rows:
+        """Run SQL whose answer is held in memory.
+
+        Raises:
+            RequestTooLargeError: it has too many rows.
+            StoreError: see `query`.
+            UnavailableError: see `query`.
+        """
+        rows = self.query(f"{sql} LIMIT {_MAX_ROWS + 1}")
         if rows.num_rows > _MAX_ROWS:
-            message = (
-                f"this selects more than {_MAX_ROWS:,} distinct stacks: ask for one service, or less time"
-            )
+            message = f"the answer has more than {_MAX_ROWS:,} rows: ask for one service, or for less time"
             raise RequestTooLargeError(message)
         return rows
 
@@ -222,8 +232,8 @@ class StoreReader:
         if not labels:
             return Profiles.from_tables(rows.select(columns), stacks, frames, limits=_LIMITS)
         columns += ["labels_id", *(name for name in _OF_LINKS if name in rows.column_names)]
-        # What is told of a host or a pod would make a Profile, and a pprof, for each of them.
-        own = "labels_id, scope, scope_version, period_type, period_unit, period, attributes"
+        # What is told of a host, a pod or a profiler would make a Profile, and a pprof, for each of them.
+        own = "labels_id, '' AS scope, '' AS scope_version, period_type, period_unit, period, attributes"
         sql = f"SELECT {own}, CASE WHEN FALSE THEN resource END AS resource FROM labels WHERE "
         found = self.query(sql + _with_ids(rows["labels_id"].to_pylist(), by_date))
         return Profiles.from_tables(rows.select(columns), stacks, frames, found, limits=_LIMITS)

@@ -118,7 +118,7 @@ def group_of(reader: StoreReader, selection: Selection) -> Selection:
         f"FROM samples WHERE {of_trace.where()} GROUP BY service, span_name "
         "ORDER BY value DESC, service, span_name"
     )
-    rows = as_dicts(reader.query(sql))
+    rows = reader.steadily(lambda: as_dicts(reader.query(sql)))
     group = replace(selection, trace_id=None, span_id=None, linked=True, other_than_trace=selection.trace_id)
     if not rows:
         return group

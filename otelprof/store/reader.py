@@ -156,6 +156,8 @@ class StoreReader:
             try:
                 return work()
             except (MissingSymbolError, UnavailableError):
+                if self._session is None:
+                    raise  # it could not even be opened
                 self._reopen()
         try:
             return work()
@@ -245,10 +247,10 @@ class StoreReader:
             labels_ids: the ids.
             dates: as `2026-11-24`, on which samples refer to them.
         """
+        if len(self._periods) > _MAX_KEPT_PERIODS:
+            self._periods = {}
         missing = set(labels_ids) - self._periods.keys()
         if missing:
-            if len(self._periods) > _MAX_KEPT_PERIODS:
-                self._periods = {}
             wanted = "labels_id, period_type, period_unit, period"
             found = self.query(f"SELECT {wanted} FROM labels WHERE {_with_ids(missing, dates)}")
             columns = [found[name].to_pylist() for name in found.column_names]

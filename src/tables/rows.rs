@@ -108,7 +108,7 @@ impl Profiles {
         for row in &rows {
             symbols.budget.take(size_of::<Row>() + tenant.len() + texts.size(row))?;
         }
-        let (keys, stacks, frames, labels) = symbols.finish(written)?;
+        let (keys, stacks, frames, labels) = symbols.finish(written, (now_unix_nano / DAY_NANOS) as i32)?;
         let traces = rows.chunk_by(|a, b| a.trace_id == b.trace_id).filter(|rows| rows[0].trace_id.is_some());
         let trace_count = traces.count();
         Ok(Tables { samples: columns::samples(&rows, &texts, tenant), stacks, frames, labels, keys, trace_count })

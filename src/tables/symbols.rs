@@ -170,8 +170,12 @@ impl<'a> Symbols<'a> {
         Ok(id)
     }
 
-    /// All that was referred to, and the rows of what was not written.
-    pub(super) fn finish(mut self, written: &Written) -> Result<(Keys, RecordBatch, RecordBatch, RecordBatch)> {
+    /// All that was referred to, and the rows of what was not written, as of this day.
+    pub(super) fn finish(
+        mut self,
+        written: &Written,
+        today: i32,
+    ) -> Result<(Keys, RecordBatch, RecordBatch, RecordBatch)> {
         let stack_of = std::mem::take(&mut self.stack_of);
         let locations_of = |id: i64| self.profiles.dictionary.stacks.row(stack_of[&id] as usize);
         let id_of = |location: &u32| self.locations[*location as usize].unwrap_or_default();
@@ -183,7 +187,7 @@ impl<'a> Symbols<'a> {
             locations.extend(locations_of(id).iter().map(|location| (date, id_of(location))));
         }
         keys.locations = locations;
-        let news = written.news(&keys);
+        let news = written.news(&keys, today);
         for (_, id) in &news.locations {
             self.budget.take(self.location_of[id].1)?;
         }

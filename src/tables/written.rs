@@ -7,6 +7,10 @@ use rustc_hash::FxHashSet;
 /// A row of a symbol table: its date in days since 1970, and its id.
 pub(crate) type Key = (i32, i64);
 
+/// How many days, the present one among them, a row counts as written. Of an older day it may have been taken away since,
+/// when nothing referred to it; it comes again with the next rows that do.
+const REMEMBERED_DAYS: i32 = 3;
+
 /// Rows of the three symbol tables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys {
@@ -63,11 +67,13 @@ impl Written {
         self.len() == 0
     }
 
-    /// Keep those of the keys that were not written.
-    pub(super) fn news(&self, keys: &Keys) -> Keys {
+    /// Keep those of the keys that were not written, or may be gone again on this day.
+    pub(super) fn news(&self, keys: &Keys, today: i32) -> Keys {
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let news = |table: fn(&Keys) -> &FxHashSet<Key>| -> FxHashSet<Key> {
-            let is_new = |key: &&Key| !generations.iter().any(|known| table(known).contains(*key));
+            let is_new = |key: &&Key| {
+                key.0 <= today - REMEMBERED_DAYS || !generations.iter().any(|known| table(known).contains(*key))
+            };
             table(keys).iter().filter(is_new).copied().collect()
         };
         Keys { stacks: news(|k| &k.stacks), locations: news(|k| &k.locations), labels: news(|k| &k.labels) }

@@ -14,6 +14,7 @@
     └── RetryableError            may succeed later; may say when (`retry_after_secs`)
         ├── OverloadedError           no memory or no room in a queue
         └── UnavailableError          the far side cannot be reached, or says so
+            └── ConflictError             somebody else works on the same files of a store
 
 Nothing else is raised on the data path: an exception that is not in this tree is a bug, logged with its
 traceback and treated as permanent. `ANSWERS` is the only table from an error to a status; a test fails on a
@@ -129,6 +130,10 @@ class UnavailableError(RetryableError):
     """The far side cannot be reached, timed out, or says that it is unavailable."""
 
 
+class ConflictError(UnavailableError):
+    """Somebody else works on the same files of a store; nothing has changed, and a fresh look may help."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a client is told: its gRPC status, and its HTTP status.
@@ -153,6 +158,7 @@ ANSWERS: Final[dict[type[OtelprofError], Answer]] = {
     PermanentError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
     OverloadedError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
     UnavailableError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
+    ConflictError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
     RetryableError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
     ConfigError: Answer(grpc.StatusCode.INTERNAL, 500),
     OtelprofError: Answer(grpc.StatusCode.INTERNAL, 500),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from otelprof.cli.compact import compact
 from otelprof.cli.components import components
 from otelprof.cli.cost import app as cost
 from otelprof.cli.diagnose import diagnose
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # it shows local variables, and with them what must not be shown
 )
-for command in (run, validate, components, status, health, diagnose, inspect, replay):
+for command in (run, validate, components, status, health, diagnose, inspect, replay, compact):
     app.command()(command)
 for of_store in (flamegraph, traces, top, services):
     app.command()(of_store)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from otelprof.query.flamegraph import FlameGraph
     from otelprof.store.reader import StoreReader
     from otelprof.store.selection import Selection
+    from otelprof.store.store import Store
 
 StoreUrl = Annotated[
     str,
@@ -126,8 +127,8 @@ def select(now: float, since: str | None, until: str | None, **others: object) -
         raise typer.BadParameter(str(error)) from error
 
 
-def open_reader(url: str, options: Sequence[str] | None) -> StoreReader:
-    """A reader of a store.
+def open_store(url: str, options: Sequence[str] | None) -> Store:
+    """A store; nothing is read of it yet.
 
     Raises:
         typer.BadParameter: the URL has credentials, or an option is none.
@@ -136,16 +137,27 @@ def open_reader(url: str, options: Sequence[str] | None) -> StoreReader:
     from importlib.util import find_spec
 
     from otelprof.errors import PermanentError
-    from otelprof.store.reader import StoreReader
     from otelprof.store.store import Store
 
     if find_spec("deltalake") is None:
         message = "reading a store needs deltalake: pip install 'otelprof[storage]'"
         raise PermanentError(message)
     try:
-        return StoreReader(Store(url, pairs(options, "--store-option")))
+        return Store(url, pairs(options, "--store-option"))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def open_reader(url: str, options: Sequence[str] | None) -> StoreReader:
+    """A reader of a store.
+
+    Raises:
+        typer.BadParameter: see `open_store`.
+        OtelprofError: as above.
+    """
+    from otelprof.store.reader import StoreReader
+
+    return StoreReader(open_store(url, options))
 
 
 @contextmanager

@@ -12,7 +12,10 @@ from otelprof.component import ExporterFactory
 from otelprof.config.exporter import ExporterConfig
 from otelprof.config.units import Duration  # noqa: TC001 - pydantic reads it at run time
 from otelprof.errors import ConfigError, ConfigProblem, UnavailableError
+from otelprof.exporter.store_maintenance import StoreMaintenance
+from otelprof.store.maintenance import MaintenanceConfig
 from otelprof.store.policy import append_policy
+from otelprof.store.retention import RetentionConfig
 from otelprof.store.store import Store, check_url
 from otelprof.store.writer import StoreWriter
 from otelprof.telemetry.metrics import EXPORTER_SENT_BYTES
@@ -38,6 +41,8 @@ class ObjectStorageConfig(ExporterConfig):
         max_symbols: symbols of which the writer remembers that they are written, about 40 bytes each.
         sending_queue: a flush is one of its batches; without `batch`, one that `flush_interval` makes.
         timeout: seconds that one request to the object store may take, its retries included.
+        maintenance: whether and when the store is kept small.
+        retention: how long rows stay, and how fine.
     """
 
     url: str
@@ -46,6 +51,8 @@ class ObjectStorageConfig(ExporterConfig):
     flush_interval: Duration = Field(default=_FLUSH_SECS, gt=0)
     max_symbols: int = Field(default=2_000_000, ge=1_000, le=100_000_000)
     timeout: Duration = Field(default=30.0, gt=0)
+    maintenance: MaintenanceConfig = MaintenanceConfig()
+    retention: RetentionConfig = RetentionConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -86,6 +93,9 @@ class ObjectStorageExporter:
         self._writer = StoreWriter(
             self._store, settings.clock, tenant=config.tenant, max_symbols=config.max_symbols
         )
+        self._maintenance = StoreMaintenance(
+            config.url, config.store_options(), config.maintenance, config.retention, settings
+        )
         self._lock = Lock()
         self._is_running = False
 
@@ -100,6 +110,7 @@ class ObjectStorageExporter:
             message = "tables need the package deltalake: pip install 'otelprof[storage]'"
             raise ConfigError([ConfigProblem(path, message)])
         self._is_running = True
+        self._maintenance.start()
 
     def export(self, profiles: Profiles) -> None:
         """Add a request to the tables; when this returns, readers see it.
@@ -129,6 +140,7 @@ class ObjectStorageExporter:
         """Take no more requests; when it has returned, none is being written."""
         with self._lock:
             self._is_running = False
+        self._maintenance.shutdown()
 
 
 factory: Final = ExporterFactory(ObjectStorageConfig, ObjectStorageExporter)

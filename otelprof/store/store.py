@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from otelprof.errors import EmptyStoreError, StoreError, UnavailableError
-from otelprof.store.schema import PARTITION, SCHEMA_VERSION, PolicyTable, Table
+from otelprof.store.schema import PARTITION, SCHEMA_VERSION, TABLE_PROPERTIES, PolicyTable, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from arro3.core.types import ArrowSchemaExportable
     from deltalake import DeltaTable
@@ -65,8 +66,20 @@ class Store:
             UnavailableError: the store cannot be reached.
         """
         known = self._tables.get(table)
-        if known is not None:
-            return known
+        if known is None:
+            known = self._tables[table] = self.snapshot(table)
+        return known
+
+    def snapshot(self, table: AnyTable, *, at: datetime | None = None) -> DeltaTable:
+        """A table as it is now, or as it was, of which the caller alone knows.
+
+        Args:
+            table: which.
+            at: when; the first version, when the table is younger.
+
+        Raises:
+            EmptyStoreError: see `table`, as the others.
+        """
         from deltalake import DeltaTable  # noqa: PLC0415 - heavy: only where a store is used
         from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415 - as above
 
@@ -77,7 +90,8 @@ class Store:
                 message = f"nothing is stored at {self.url} yet: there is no table {table.value}"
                 raise EmptyStoreError(message) from error
             _check_version(table, opened.metadata().description)
-        self._tables[table] = opened
+            if at is not None:
+                opened.load_as_version(at)
         return opened
 
     def refresh(self, *tables: AnyTable) -> None:
@@ -111,6 +125,7 @@ class Store:
                 partition_by=PARTITION,
                 name=table.value,
                 description=table.description,
+                configuration=TABLE_PROPERTIES,
                 storage_options=self.options,
             )
         return self.table(table)
@@ -136,6 +151,12 @@ class Store:
         except (DeltaError, OSError) as error:
             self.forget(table)
             message = f"table {table.value} at {self.url} cannot be reached: {error}"
+            raise UnavailableError(message) from error
+        except Exception as error:
+            # What a query meets on its way has no class of its own.
+            if type(error) is not Exception:
+                raise
+            message = f"table {table.value} at {self.url} cannot be queried: {error}"
             raise UnavailableError(message) from error
 
 

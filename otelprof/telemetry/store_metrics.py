@@ -14,4 +14,12 @@ STORE_ROWS_WRITTEN: Final = MetricSpec(
     "Rows added to the tables of a store, by table.",
 )
 
-STORE_METRICS: Final = (STORE_ROWS_WRITTEN,)
+STORE_MAINTENANCE_STEPS: Final = MetricSpec(
+    "otelprof_store_maintenance_steps",
+    "counter",
+    "{step}",
+    ("exporter", "table", "action", "outcome"),
+    "Steps of maintaining a store (fold, compact, collect, vacuum): done, or failed and tried again later.",
+)
+
+STORE_METRICS: Final = (STORE_ROWS_WRITTEN, STORE_MAINTENANCE_STEPS)

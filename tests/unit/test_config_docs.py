@@ -29,6 +29,8 @@ from otelprof.processor.memory_limiter import MemoryLimiterConfig
 from otelprof.processor.redact import RedactConfig, TextRule
 from otelprof.processor.sampling.config import BudgetConfig, SamplingConfig, SamplingRuleConfig
 from otelprof.receiver.otlp import OtlpReceiverConfig
+from otelprof.store.maintenance import MaintenanceConfig
+from otelprof.store.retention import RetentionConfig
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/configuration.md").read_text(encoding="utf-8")
 PIPELINE = {"receivers": ["a"], "exporters": ["b"]}
@@ -57,6 +59,8 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (AdminConfig, "admin extension", {}),
     (HealthCheckConfig, "health_check extension", {}),
     (ObjectStorageConfig, "object_storage exporter", {"url": "store"}),
+    (MaintenanceConfig, "Maintenance of a store", {}),
+    (RetentionConfig, "Retention of a store", {}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),
 ]
@@ -71,6 +75,8 @@ OWN_SECTION = (
     RotationConfig,
     TextRule,
     BudgetConfig,
+    MaintenanceConfig,
+    RetentionConfig,
 )
 each_section = pytest.mark.parametrize(
     ("model", "section", "required"), SECTIONS, ids=[one[0].__name__ for one in SECTIONS]

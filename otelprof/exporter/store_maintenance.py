@@ -46,9 +46,10 @@ class StoreMaintenance:
         self._is_enabled = is_folder(url) if config.enabled is None else config.enabled
         self._config = config
         self._settings = settings
+        # One of its own: what it knows of the tables is for one thread.
+        self._store = Store(url, options)
         self._maintenance = Maintenance(
-            # One of its own: what it knows of the tables is for one thread.
-            Store(url, options),
+            self._store,
             retention,
             settings.clock,
             delete_after_secs=config.delete_after,
@@ -69,10 +70,11 @@ class StoreMaintenance:
         self._thread.start()
 
     def shutdown(self) -> None:
-        """Stop behind the step that is being done, which may take a while."""
+        """Stop within a step, which then leaves nothing but files that no version needs."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
+        self._store.close()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -98,9 +100,9 @@ class StoreMaintenance:
         is_vacuum_due = now >= self._next_vacuum
         try:
             for step in self._maintenance.run(vacuum=is_vacuum_due):
-                self._tell(step)
-                if self._is_stopped:
+                if self._is_stopped and step.error is not None:
                     return
+                self._tell(step)
         except EmptyStoreError:
             return
         except OtelprofError as error:

@@ -189,7 +189,8 @@ class Rewrite:
         from deltalake import DeltaTable, write_deltalake  # noqa: PLC0415 - heavy
 
         for number, batches in enumerate(results):
-            reader = _reader(batches)
+            self._store.check_open()
+            reader = _reader(self._store, batches)
             if reader is None:
                 continue
             place = Path(self._folder.name, f"after-{number}")
@@ -211,12 +212,14 @@ class Rewrite:
         source = self._remote.open_input_file(path)
         with place.open("wb") as target:
             while data := source.read(_COPY_BYTES):
+                self._store.check_open()
                 target.write(data)
 
     def _upload(self, place: Path, path: str) -> None:
         target: IO[bytes] = self._remote.open_output_stream(path)  # type: ignore[assignment] # its stub lacks close
         with place.open("rb") as source:
             while data := source.read(_COPY_BYTES):
+                self._store.check_open()
                 target.write(data)
         target.close()
 
@@ -225,7 +228,7 @@ def _now_millis() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _reader(batches: Iterable[RecordBatch]) -> RecordBatchReader | None:
+def _reader(store: Store, batches: Iterable[RecordBatch]) -> RecordBatchReader | None:
     """A stream of the batches; None when they have no row."""
     from arro3.core import RecordBatchReader  # noqa: PLC0415 - comes with deltalake
 
@@ -239,6 +242,7 @@ def _reader(batches: Iterable[RecordBatch]) -> RecordBatchReader | None:
         # It is asked from within delta-rs' own threads, where no query can begin.
         with ThreadPoolExecutor(max_workers=1) as outside:
             while (batch := outside.submit(next, filled, None).result()) is not None:
+                store.check_open()
                 yield batch
 
     return RecordBatchReader.from_batches(first.schema, stream())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import Event
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -52,6 +53,21 @@ class Store:
             # Two writers must not both make commit 17; S3 and most that speak its protocol can tell.
             self.options.setdefault("aws_conditional_put", "etag")
         self._tables: dict[AnyTable, DeltaTable] = {}
+        self._closed = Event()
+
+    def close(self) -> None:
+        """Let work that takes long end soon, with an error; from any thread."""
+        self._closed.set()
+
+    def check_open(self) -> None:
+        """Go on with work that takes long.
+
+        Raises:
+            UnavailableError: nobody waits for it any more.
+        """
+        if self._closed.is_set():
+            message = f"the work on {self.url} was given up"
+            raise UnavailableError(message)
 
     def place(self, table: AnyTable) -> str:
         """Where a table is."""

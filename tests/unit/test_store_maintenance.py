@@ -258,6 +258,19 @@ def test_the_exporter_maintains_its_folder(tmp_path: Path) -> None:
     assert not [thread for thread in threading.enumerate() if "maintenance" in thread.name]
 
 
+def test_work_that_is_given_up(tmp_path: Path) -> None:
+    """A step that nobody waits for any more ends without a commit, and says so."""
+    store, clock = Store(str(tmp_path)), SimulatedClock(start_secs=time.time())
+    for _ in range(2):
+        StoreWriter(store, clock).write(Profiles.from_folded(b"main;work 7\n"))
+    versions = [store.snapshot(table).version() for table in Table]
+    store.close()
+    steps = list(Maintenance(store, RetentionConfig(), clock, eager=True).run(vacuum=False))
+    assert all("given up" in str(step.error) for step in steps)
+    assert 4 == len(steps)
+    assert versions == [store.snapshot(table).version() for table in Table]
+
+
 def kinds(folder: Path) -> set[Kind]:
     """How the files of the samples came to be."""
     return {file.kind for file in files_of(Store(str(folder)).snapshot(Table.SAMPLES))}

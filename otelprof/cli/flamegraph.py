@@ -63,7 +63,6 @@ def flamegraph(  # noqa: PLR0913 - the options of the command
     store_option: options.StoreOptions = None,
 ) -> None:
     """Draw where a trace, a service or a group of traces spends its time; exits with 1 if there is none."""
-    from otelprof.cli.graph_formats import graph_content
     from otelprof.cli.output import write
     from otelprof.clock import SystemClock
 
@@ -88,15 +87,18 @@ def flamegraph(  # noqa: PLR0913 - the options of the command
         linked=linked,
     )
     reader = options.open_reader(store, store_option)
-    if against_group:
-        content: str | bytes = _against_group(reader, selection, now, kind)
-    else:
-        graph = options.read_graph(reader, selection, now, labels=kind is GraphFormat.PPROF)
-        content = graph_content(graph, kind, _title(selection, graph))
-    write(content, output)
+    draw = _against_group if against_group else _alone
+    write(draw(reader, selection, now, kind), output)
 
 
-def _against_group(reader: StoreReader, selection: Selection, now: float, kind: GraphFormat) -> str:
+def _alone(reader: StoreReader, selection: Selection, now: float, kind: GraphFormat) -> str | bytes:
+    from otelprof.cli.graph_formats import graph_content
+
+    graph = options.read_graph(reader, selection, now, labels=kind is GraphFormat.PPROF)
+    return graph_content(graph, kind, _title(selection, graph))
+
+
+def _against_group(reader: StoreReader, selection: Selection, now: float, kind: GraphFormat) -> str | bytes:
     from dataclasses import replace
 
     from otelprof.cli.graph_formats import diff_content

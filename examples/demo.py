@@ -4,8 +4,8 @@
                                                      ├─► otlp ─► a next hop (here: a sink)
                                                      └─► object_storage ─► a folder ─► flamegraph
 
-What is shown comes from the outside: otelprof's own metrics, what the next hop received, and the commands that
-read the store.
+What is shown comes from the outside: otelprof's own metrics, what the next hop received, and the commands
+that read the store.
 """
 
 from __future__ import annotations

@@ -58,6 +58,11 @@ class ComponentConfig(BaseModel):
         """Whether it makes a `TraceProcessor`: one that decides behind the log, by traces."""
         return False
 
+    @property
+    def keeps_queues(self) -> bool:
+        """Whether it is an extension that `sending_queue.storage` can name."""
+        return False
+
     def in_words(self) -> tuple[str, ...]:
         """What it will do, in plain words, one line each, for `otelprof validate`; nothing by default."""
         return ()

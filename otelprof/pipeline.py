@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from otelprof._core import Profiles, Rejection
     from otelprof.clock import Clock
     from otelprof.component import Component, Exporter, Processor, TraceProcessor
+    from otelprof.config.exporter import SendingQueueConfig
     from otelprof.config.resolve import Config, ConfiguredComponent
     from otelprof.consumer import TraceConsumer
+    from otelprof.log.memory import Held
     from otelprof.model import ComponentId
     from otelprof.telemetry.metrics import Metrics
 
@@ -70,7 +72,7 @@ class Service:
         # From the end to the beginning: each part is given what is behind it.
         exporters = self._used(Kind.EXPORTER)
         queues = {id_: _exporter_config(one).sending_queue for id_, one in exporters.items()}
-        self._log = MemoryLog({id_: queue for id_, queue in queues.items() if queue.enabled}, clock, metrics)
+        self._log = self._build_log({id_: queue for id_, queue in queues.items() if queue.enabled})
         self._senders = {id_: self._build_sender(one) for id_, one in exporters.items()}
         self._controls: list[tuple[ComponentId, ComponentId, SamplingControl]] = []
         self._pipelines = {id_: self._build_pipeline(id_) for id_ in config.pipelines}
@@ -90,6 +92,9 @@ class Service:
         try:
             for component in self._in_order():
                 component.start()
+            for pipeline, held in self._log.left_held:
+                self._resume(pipeline, held)
+            self._log.left_held.clear()
             self._ready_since = self._clock.now()
         except BaseException:
             _shutdown(self._in_order())
@@ -121,7 +126,34 @@ class Service:
     def _in_order(self) -> list[Component]:
         """All components, in the order of their start."""
         processors = [one for pipeline in self._pipelines.values() for one in pipeline.processors]
-        return [*self._extensions, *self._senders.values(), *processors, *self._gates, *self._receivers]
+        return [
+            *self._extensions,
+            self._log,
+            *self._senders.values(),
+            *processors,
+            *self._gates,
+            *self._receivers,
+        ]
+
+    def _resume(self, pipeline: ComponentId, held: Held) -> None:
+        """Have a request of an earlier run wait again, or go on as it came where nothing waits any more."""
+        running = self._pipelines.get(pipeline)
+        if running is None or running.gate is None:
+            self._log.settle(held, held.profiles)
+        else:
+            running.gate.hold(held)
+
+    def _build_log(self, queues: Mapping[ComponentId, SendingQueueConfig]) -> MemoryLog:
+        """The log: on disk for the exporters that name a storage, of which there is one at most."""
+        named = next((queue.storage for queue in queues.values() if queue.storage is not None), None)
+        if named is None:
+            return MemoryLog(queues, self._clock, self._metrics)
+        from otelprof.log.durable import DurableLog, Storage  # noqa: PLC0415 - SQLite, for who asks for it
+
+        config: Any = self._config.components[Kind.EXTENSION][named].config
+        storage = Storage(named, config.directory, config.fsync, config.max_age)
+        logger = logger_for(named, Kind.EXTENSION.value)
+        return DurableLog(queues, storage, self._clock, self._metrics, logger)
 
     def _used(self, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
         """The components of a kind that some pipeline names."""
@@ -267,7 +299,8 @@ class Intake:
             for sender in pipeline.direct:
                 sender.deliver(result)
         gates = {number: one.gate for number, (one, _) in enumerate(left) if one.gate is not None}
-        held = self._log.append([(result, pipeline.queued) for pipeline, result in left], gates.keys())
+        waits = {number: gate.pipeline for number, gate in gates.items()}
+        held = self._log.append([(result, pipeline.queued) for pipeline, result in left], waits)
         for gate, one in zip(gates.values(), held, strict=True):
             gate.hold(one)
         return _told_once([refused for _, _, refused in processed])

@@ -7,6 +7,7 @@ from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_val
 from otelprof.component import ComponentConfig
 from otelprof.config.section import Section
 from otelprof.config.units import Duration, Size
+from otelprof.model import ComponentId
 
 _MIB: Final = 1 << 20
 
@@ -53,6 +54,7 @@ class SendingQueueConfig(Section):
         on_overflow: a full queue makes the client wait and send again (`refuse`), or loses its oldest
             request, counted (`drop_oldest`).
         batch: how requests are merged before they are sent; None sends each as it came.
+        storage: the id of a `file_storage` extension that keeps the queue; None keeps it in memory.
     """
 
     enabled: bool = True
@@ -61,6 +63,12 @@ class SendingQueueConfig(Section):
     sizer: Literal["bytes"] = "bytes"
     on_overflow: Literal["refuse", "drop_oldest"] = "refuse"
     batch: BatchConfig | None = None
+    storage: ComponentId | None = None
+
+    @field_validator("storage", mode="before")
+    @classmethod
+    def _read_id(cls, value: object) -> object:
+        return ComponentId.parse(value) if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod

@@ -98,6 +98,7 @@ class _Resolver:
         if service is None:
             return None
         self.problems.extend(_trace_problems(components, service))
+        self.problems.extend(_storage_problems(components, service))
         return Config(components, service, tuple(_unused(components, service)))
 
     def _components(self, kind: Kind) -> _Components:
@@ -184,6 +185,32 @@ def _trace_problems(
                     f"{waiting[0]} has rules with trace, for which requests wait in a queue; {id_} has none"
                 )
                 yield ConfigProblem(path, message)
+
+
+def _storage_problems(
+    components: Mapping[Kind, _Components], service: ServiceConfig
+) -> Iterator[ConfigProblem]:
+    """What is wrong with the storages that queues name."""
+    extensions = components[Kind.EXTENSION]
+    running = [str(one) for one in service.extensions]
+    named: dict[ComponentId, ComponentId] = {}
+    for id_, exporter in components[Kind.EXPORTER].items():
+        config = exporter.config
+        storage = config.sending_queue.storage if isinstance(config, ExporterConfig) else None
+        if storage is None:
+            continue
+        path = f"{join(Kind.EXPORTER.value, str(id_))}.sending_queue.storage"
+        if storage not in service.extensions:
+            message = f"{storage} is not in service.extensions, which has {', '.join(running) or 'none'}"
+            yield ConfigProblem(path, message, nearest(str(storage), running))
+        elif storage in extensions and not extensions[storage].config.keeps_queues:
+            yield ConfigProblem(path, f"{storage} keeps no queues: name a file_storage")
+        named[storage] = id_
+        if len(named) > 1:
+            first = next(iter(named))
+            message = f"{storage} is a second storage beside {first}: one log serves all exporters, name one"
+            yield ConfigProblem(path, message)
+            del named[storage]
 
 
 def _unused(components: Mapping[Kind, _Components], service: ServiceConfig) -> list[ConfigProblem]:

@@ -94,6 +94,7 @@ class DecisionGate:
         self._metrics = component.metrics
         self._logger = component.logger
         self._throttle = Throttle(component.clock)
+        self.pipeline = component.id
         self._pipeline = {"pipeline": str(component.id)}
         # Half of a queue: waiting must not be what makes it overflow.
         self._max_bytes, self._over = self._wait.max_bytes, Release.DECISION_MAX_BYTES

@@ -207,7 +207,8 @@ class Sender:
         if deadline is not None and attempt_at is not None and attempt_at >= deadline:
             reason, attempt_at = DropReason.SHUTDOWN, None
         if attempt_at is None:
-            self._outcomes.given_up(item.profiles, error, "dropped")
+            stays = reason is DropReason.SHUTDOWN and item.claim is not None
+            self._outcomes.given_up(item.profiles, error, "kept on disk" if stays else "dropped")
             self._cursor.drop(item, reason)
         else:
             self._outcomes.retrying(error, attempt_at - now)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otelprof.config.exporter import BatchConfig
-from otelprof.log.cursor import Cursor, Item
+from otelprof.log.cursor import Claim, Cursor, Item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,10 +84,13 @@ class BatchingCursor(Cursor):
             self._merging = False
             if all(item.sequence in self._items for item in batch):
                 entry = self._log.hold(size_bytes, len(pieces))
+                rows = tuple(row for item in batch if item.claim is not None for row in item.claim.rows)
+                claim = Claim(rows, len(pieces)) if rows else None
                 siblings: dict[int, Item] = {}
                 for number, profiles in enumerate(pieces, 1):
                     # All of the memory stands on the last piece: see `_forget`.
-                    piece = self._insert(profiles, size_bytes if number == len(pieces) else 0, entry)
+                    held_bytes = size_bytes if number == len(pieces) else 0
+                    piece = self._insert(profiles, held_bytes, entry, claim)
                     piece.siblings = siblings
                     siblings[piece.sequence] = piece
                     self._schedule(piece, 0.0)
@@ -105,9 +108,9 @@ class BatchingCursor(Cursor):
 
     # What follows is called with the lock held.
 
-    def push(self, profiles: Profiles, entry: Entry) -> None:
+    def push(self, profiles: Profiles, entry: Entry, claim: Claim | None = None) -> None:
         """Add a request at the end."""
-        item = self._insert(profiles, entry.size_bytes, entry)
+        item = self._insert(profiles, entry.size_bytes, entry, claim)
         item.appended_at = self._clock.monotonic()
         self._fresh.append(item)
         self._waiting_size += self._size_of(item)

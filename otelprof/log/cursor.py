@@ -28,6 +28,8 @@ class DropReason(StrEnum):
     RETRIES_EXHAUSTED = "retries_exhausted"
     PERMANENT_ERROR = "permanent_error"
     SHUTDOWN = "shutdown"
+    EXPORTER_REMOVED = "exporter_removed"
+    EXPIRED = "expired"
 
 
 @dataclass(eq=False, slots=True)
@@ -41,6 +43,19 @@ class Entry:
 
     size_bytes: int
     behind: int
+
+
+@dataclass(eq=False, slots=True)
+class Claim:
+    """What keeps requests on disk for one exporter, until it has passed all that came of them.
+
+    Attributes:
+        rows: the requests, by their numbers in the log.
+        behind: how many items of the cursor stand for them.
+    """
+
+    rows: tuple[int, ...]
+    behind: int = 1
 
 
 @dataclass(eq=False, slots=True)
@@ -58,6 +73,7 @@ class Item:
         not_before: when it may be tried again, on the monotonic clock.
         in_flight: it is in the hands of a sender.
         siblings: the pieces of its batch that are not passed, by sequence; None for a request.
+        claim: what it stands for on disk; None when it is only in memory.
     """
 
     profiles: Profiles
@@ -70,6 +86,7 @@ class Item:
     not_before: float = 0.0
     in_flight: bool = False
     siblings: dict[int, Item] | None = None
+    claim: Claim | None = None
 
 
 class Cursor:
@@ -92,6 +109,7 @@ class Cursor:
         self._drops_oldest = config.on_overflow == "drop_oldest"
         self._next_sequence = 0
         self._size_bytes = 0
+        self._reserved_bytes = 0
         self._in_flight_count = 0
         # All that this cursor has not passed, oldest first. (The oldest key of a plain dict is slow to find.)
         self._items: OrderedDict[int, Item] = OrderedDict()
@@ -126,7 +144,8 @@ class Cursor:
     def ack(self, item: Item) -> None:
         """The item was delivered."""
         with self._log.lock:
-            self._forget(item)
+            self._pass(item)
+        self._log.flush()
 
     def retry_at(self, item: Item, not_before: float) -> None:
         """The item failed, and is due again at a time of the monotonic clock."""
@@ -139,20 +158,20 @@ class Cursor:
                 self._due.notify()
 
     def drop(self, item: Item, reason: DropReason) -> None:
-        """The item will never be delivered; its samples are counted."""
+        """The item will never be delivered; its samples are counted.
+
+        At a shutdown, what stands on disk is neither lost nor counted: it is delivered after the next start.
+        """
         with self._log.lock:
-            dropped = self._forget(item)
-        if dropped:
-            self._log.count_drop(self.exporter, item.profiles.sample_count, reason)
+            self._give_up(item, reason)
+        self._log.flush()
 
     def drop_all(self, reason: DropReason) -> None:
-        """Give up everything, in flight included; its samples are counted."""
+        """Give up everything, in flight included, as `drop` does."""
         with self._log.lock:
-            items = list(self._items.values())
-            for item in items:
-                self._forget(item)
-        for item in items:
-            self._log.count_drop(self.exporter, item.profiles.sample_count, reason)
+            for item in list(self._items.values()):
+                self._give_up(item, reason)
+        self._log.flush()
 
     def expedite(self) -> None:
         """Make everything that waits for a retry due now."""
@@ -200,7 +219,9 @@ class Cursor:
 
     def accepts(self, needed_bytes: int) -> bool:
         """Whether `make_room` can be asked for this many bytes."""
-        return self._drops_oldest or self._size_bytes + needed_bytes <= self.capacity_bytes
+        if self._drops_oldest:
+            return True
+        return self._size_bytes + self._reserved_bytes + needed_bytes <= self.capacity_bytes
 
     def make_room(self, needed_bytes: int) -> None:
         """Drop the oldest waiting items until there is room.
@@ -218,24 +239,27 @@ class Cursor:
                 oldest.append(item)
                 excess_bytes -= item.size_bytes
         for item in oldest:
-            self._forget(item)
-            self._log.count_drop(self.exporter, item.profiles.sample_count, DropReason.QUEUE_OVERFLOW)
+            self._give_up(item, DropReason.QUEUE_OVERFLOW)
 
-    def hold(self, profiles: Profiles, entry: Entry) -> Item:
+    def reserve(self, size_bytes: int) -> None:
+        """Keep room for what is on its way to the disk; less than 0 gives it back."""
+        self._reserved_bytes += size_bytes
+
+    def hold(self, profiles: Profiles, entry: Entry, claim: Claim | None = None) -> Item:
         """Add a request that is not given out: it counts, and waits for `let_go`."""
-        return self._insert(profiles, entry.size_bytes, entry)
+        return self._insert(profiles, entry.size_bytes, entry, claim)
 
     def let_go(self, item: Item) -> bool:
-        """Take a held item off; False when it was dropped meanwhile."""
+        """Take a held item off, but not its claim; False when it was dropped meanwhile."""
         return self._forget(item)
 
-    def push(self, profiles: Profiles, entry: Entry) -> None:
+    def push(self, profiles: Profiles, entry: Entry, claim: Claim | None = None) -> None:
         """Add a request at the end."""
-        self._fresh.append(self._insert(profiles, entry.size_bytes, entry))
+        self._fresh.append(self._insert(profiles, entry.size_bytes, entry, claim))
         self._due.notify()
 
-    def _insert(self, profiles: Profiles, size_bytes: int, entry: Entry) -> Item:
-        item = Item(profiles, size_bytes, self._next_sequence, entry)
+    def _insert(self, profiles: Profiles, size_bytes: int, entry: Entry, claim: Claim | None) -> Item:
+        item = Item(profiles, size_bytes, self._next_sequence, entry, claim=claim)
         self._next_sequence += 1
         self._items[item.sequence] = item
         self._size_bytes += item.size_bytes
@@ -244,6 +268,23 @@ class Cursor:
     def _schedule(self, item: Item, not_before: float) -> None:
         item.not_before = not_before
         heapq.heappush(self._retries, (not_before, item.sequence))
+
+    def _pass(self, item: Item) -> bool:
+        """Take an item off the cursor, and what it stands for off the disk; False when it was not there."""
+        if not self._forget(item):
+            return False
+        claim = item.claim
+        if claim is not None:
+            claim.behind -= 1
+            if claim.behind == 0:
+                self._log.passed(self.exporter, claim)
+        return True
+
+    def _give_up(self, item: Item, reason: DropReason) -> None:
+        stays = reason is DropReason.SHUTDOWN and item.claim is not None
+        dropped = self._forget(item) if stays else self._pass(item)
+        if dropped and not stays:
+            self._log.count_drop(self.exporter, item.profiles.sample_count, reason)
 
     def _forget(self, item: Item) -> bool:
         """Take an item off the cursor; False when it was not there."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from otelprof.errors import OverloadedError, RequestTooLargeError, UnavailableError
@@ -18,17 +19,23 @@ from otelprof.log.cursor import Cursor, DropReason, Entry
 from otelprof.telemetry.metrics import EXPORTER_DROPPED, EXPORTER_ENQUEUE_FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from otelprof._core import Profiles
     from otelprof.clock import Clock
     from otelprof.config.exporter import SendingQueueConfig
-    from otelprof.log.cursor import Item
+    from otelprof.log.cursor import Claim, Item
     from otelprof.model import ComponentId
     from otelprof.telemetry.metrics import Metrics
 
+    Appended = tuple[Profiles, Sequence[ComponentId]]
+    _Taker = tuple[Cursor, Claim | None]
+
 # Said to a client that finds no room: long enough for a queue to move, short enough that nobody notices.
 FULL_RETRY_AFTER_SECS: Final = 1.0
+
+NONE_HELD: Final[Mapping[int, ComponentId]] = MappingProxyType({})
+NO_CLAIMS: Final[Mapping[tuple[int, ComponentId], Claim]] = MappingProxyType({})
 
 
 @dataclass(eq=False, frozen=True, slots=True)
@@ -44,6 +51,33 @@ class Held:
     profiles: Profiles
     size_bytes: int
     items: Sequence[tuple[Cursor, Item]]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What requests ask of the log.
+
+    Attributes:
+        sizes: of each, the memory.
+        needed_bytes: of each exporter, the memory.
+        samples: of each exporter.
+    """
+
+    sizes: Sequence[int]
+    needed_bytes: Mapping[ComponentId, int]
+    samples: Mapping[ComponentId, int]
+
+    @classmethod
+    def of(cls, entries: Sequence[Appended], more_bytes: Callable[[Appended], int] | None = None) -> Demand:
+        """Add it up; `more_bytes` says what a request takes beside its own memory."""
+        needed_bytes: dict[ComponentId, int] = {}
+        samples: dict[ComponentId, int] = {}
+        sizes = [one[0].memory_bytes + (more_bytes(one) if more_bytes else 0) for one in entries]
+        for (profiles, exporters), size_bytes in zip(entries, sizes, strict=True):
+            for exporter in exporters:
+                needed_bytes[exporter] = needed_bytes.get(exporter, 0) + size_bytes
+                samples[exporter] = samples.get(exporter, 0) + profiles.sample_count
+        return cls(sizes, needed_bytes, samples)
 
 
 class MemoryLog:
@@ -62,6 +96,8 @@ class MemoryLog:
         self._metrics = metrics
         self._closed = False
         self._memory_bytes = 0
+        self.left_held: list[tuple[ComponentId, Held]] = []
+        """What an earlier run left waiting at gates, with their pipelines, from `start` on."""
         self._cursors = {
             exporter: (Cursor if config.batch is None else BatchingCursor)(self, exporter, config, clock)
             for exporter, config in queues.items()
@@ -76,14 +112,18 @@ class MemoryLog:
         """Memory of all entries that some cursor is still behind."""
         return self._memory_bytes
 
+    def start(self) -> None:
+        """Take over what was left of an earlier run: here, nothing."""
+
     def append(
-        self, entries: Sequence[tuple[Profiles, Sequence[ComponentId]]], held: Collection[int] = ()
+        self, entries: Sequence[Appended], held: Mapping[int, ComponentId] = NONE_HELD
     ) -> Sequence[Held]:
         """Take requests for their exporters: all of them, or none.
 
         Args:
             entries: the requests, each with its exporters.
-            held: the numbers of those that are to be settled before they are given out.
+            held: the numbers of those that are to be settled before they are given out, with the pipelines
+                that do it.
 
         Returns:
             Those that are held, in their order.
@@ -93,25 +133,10 @@ class MemoryLog:
             OverloadedError: one of its exporters that refuses on overflow has no room now.
             UnavailableError: the log is closed.
         """
-        demand: dict[ComponentId, int] = {}
-        samples: dict[ComponentId, int] = {}
-        sizes = [profiles.memory_bytes for profiles, _ in entries]
-        for (profiles, exporters), size_bytes in zip(entries, sizes, strict=True):
-            for exporter in exporters:
-                demand[exporter] = demand.get(exporter, 0) + size_bytes
-                samples[exporter] = samples.get(exporter, 0) + profiles.sample_count
+        demand = Demand.of(entries)
         with self._lock:
-            self._check_room(demand, samples)
-            for exporter, needed_bytes in demand.items():
-                self._cursors[exporter].make_room(needed_bytes)
-            waiting = []
-            for number, ((profiles, exporters), size_bytes) in enumerate(zip(entries, sizes, strict=True)):
-                takers = [self._cursors[exporter] for exporter in exporters]
-                if number in held:
-                    waiting.append(self._hold_back(profiles, size_bytes, takers))
-                else:
-                    self._give(profiles, size_bytes, takers)
-            return waiting
+            self._check_room(demand)
+            return self._take_in(entries, demand, held)
 
     def settle(self, held: Held, profiles: Profiles) -> None:
         """Give out what came of a held request, to every exporter that did not drop it meanwhile.
@@ -122,9 +147,14 @@ class MemoryLog:
         """
         size_bytes = profiles.memory_bytes
         with self._lock:
-            takers = [cursor for cursor, item in held.items if cursor.let_go(item)]
+            takers = [(cursor, item.claim) for cursor, item in held.items if cursor.let_go(item)]
             if profiles.profile_count:
                 self._give(profiles, size_bytes, takers)
+            else:
+                for cursor, claim in takers:
+                    if claim is not None:
+                        self.passed(cursor.exporter, claim)
+        self.flush()
 
     def admit(self, exporters: Sequence[ComponentId], expected_bytes: int) -> None:
         """Say whether a request could be taken now, before work is put into it.
@@ -146,6 +176,12 @@ class MemoryLog:
         with self._lock:
             self._closed = True
 
+    def flush(self) -> None:
+        """Write down what exporters have passed: here, nowhere."""
+
+    def shutdown(self) -> None:
+        """Release what the log holds outside of memory: here, nothing. Safe more than once."""
+
     @property
     def lock(self) -> Lock:
         """Guards the log and all its cursors."""
@@ -162,26 +198,48 @@ class MemoryLog:
         if entry.behind == 0:
             self._memory_bytes -= entry.size_bytes
 
+    def passed(self, exporter: ComponentId, claim: Claim) -> None:
+        """An exporter has passed all that stood for a claim. The lock is held."""
+
     def count_drop(self, exporter: ComponentId, samples: int, reason: DropReason) -> None:
         """Count acknowledged samples that an exporter will never deliver."""
         self._metrics.add(EXPORTER_DROPPED, samples, exporter=str(exporter), reason=reason.value)
 
-    def _check_room(self, demand: Mapping[ComponentId, int], samples: Mapping[ComponentId, int]) -> None:
+    def _take_in(
+        self,
+        entries: Sequence[Appended],
+        demand: Demand,
+        held: Mapping[int, ComponentId],
+        claims: Mapping[tuple[int, ComponentId], Claim] = NO_CLAIMS,
+    ) -> Sequence[Held]:
+        """Put requests into the cursors, which have been asked for room. The lock is held."""
+        for exporter, needed_bytes in demand.needed_bytes.items():
+            self._cursors[exporter].make_room(needed_bytes)
+        waiting = []
+        for number, (profiles, exporters) in enumerate(entries):
+            takers = [(self._cursors[one], claims.get((number, one))) for one in exporters]
+            if number in held:
+                waiting.append(self._hold_back(profiles, demand.sizes[number], takers))
+            else:
+                self._give(profiles, demand.sizes[number], takers)
+        return waiting
+
+    def _check_room(self, demand: Demand) -> None:
         """Raise when one exporter cannot take its part; nothing was changed then."""
         if self._closed:
             message = "otelprof is shutting down; send the request again"
             raise UnavailableError(message, retry_after_secs=FULL_RETRY_AFTER_SECS)
-        for exporter, needed_bytes in demand.items():
+        for exporter, needed_bytes in demand.needed_bytes.items():
             cursor = self._cursors[exporter]
             key = f"exporters.{exporter}.sending_queue.queue_size"
             if needed_bytes > cursor.capacity_bytes:
-                self._metrics.add(EXPORTER_ENQUEUE_FAILED, samples[exporter], exporter=str(exporter))
+                self._metrics.add(EXPORTER_ENQUEUE_FAILED, demand.samples[exporter], exporter=str(exporter))
                 message = (
                     f"the request takes {needed_bytes} bytes of memory, and {key} is {cursor.capacity_bytes}"
                 )
                 raise RequestTooLargeError(message)
             if not cursor.accepts(needed_bytes):
-                self._metrics.add(EXPORTER_ENQUEUE_FAILED, samples[exporter], exporter=str(exporter))
+                self._metrics.add(EXPORTER_ENQUEUE_FAILED, demand.samples[exporter], exporter=str(exporter))
                 raise self._no_room(exporter)
 
     def _no_room(self, exporter: ComponentId) -> OverloadedError:
@@ -189,12 +247,13 @@ class MemoryLog:
         message = f"sending queue is full: {key} is {self._cursors[exporter].capacity_bytes} bytes"
         return OverloadedError(message, retry_after_secs=FULL_RETRY_AFTER_SECS)
 
-    def _hold_back(self, profiles: Profiles, size_bytes: int, takers: Sequence[Cursor]) -> Held:
+    def _hold_back(self, profiles: Profiles, size_bytes: int, takers: Sequence[_Taker]) -> Held:
         entry = self.hold(size_bytes, len(takers))
-        return Held(profiles, size_bytes, [(cursor, cursor.hold(profiles, entry)) for cursor in takers])
+        items = [(cursor, cursor.hold(profiles, entry, claim)) for cursor, claim in takers]
+        return Held(profiles, size_bytes, items)
 
-    def _give(self, profiles: Profiles, size_bytes: int, takers: Sequence[Cursor]) -> None:
+    def _give(self, profiles: Profiles, size_bytes: int, takers: Sequence[_Taker]) -> None:
         if takers:
             entry = self.hold(size_bytes, len(takers))
-            for cursor in takers:
-                cursor.push(profiles, entry)
+            for cursor, claim in takers:
+                cursor.push(profiles, entry, claim)

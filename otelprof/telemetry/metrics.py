@@ -22,6 +22,7 @@ from prometheus_client.metrics_core import Metric
 from otelprof.telemetry.admin_metrics import ADMIN_REQUESTS, INCIDENT_METRICS
 from otelprof.telemetry.datadog_metrics import DATADOG_METRICS
 from otelprof.telemetry.decision_metrics import DECISION_METRICS
+from otelprof.telemetry.log_metrics import LOG_METRICS
 from otelprof.telemetry.metric_spec import MetricSpec
 from otelprof.telemetry.policy_metrics import (
     BUDGET_METRICS,
@@ -358,6 +359,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     REDACTED_TEXTS,
     *DECISION_METRICS,
     *STORE_METRICS,
+    *LOG_METRICS,
     EXPORTER_SENT,
     EXPORTER_SEND_FAILED,
     EXPORTER_ENQUEUE_FAILED,

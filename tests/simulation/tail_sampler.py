@@ -185,7 +185,7 @@ class Simulation:
 
     def _append(self, samples: list[Sent]) -> None:
         profiles = Profiles.decode(profile_request(samples).SerializeToString())
-        (held,) = self.log.append([(profiles, [EXPORTER])], {0})
+        (held,) = self.log.append([(profiles, [EXPORTER])], {0: PIPELINE})
         self.gate.hold(held)
         self.outcome.requests += 1
         for _, stack, value in samples:

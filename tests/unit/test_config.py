@@ -262,7 +262,8 @@ class TestProblems:
                 "queue_sise:",
                 (
                     "exporters.acme.sending_queue.queue_sise: is not a known key; known are enabled, "
-                    "num_consumers, queue_size, sizer, on_overflow, batch (did you mean 'queue_size'?)"
+                    "num_consumers, queue_size, sizer, on_overflow, batch, storage "
+                    "(did you mean 'queue_size'?)"
                 ),
             ),
             (
@@ -465,6 +466,7 @@ def test_collector_defaults() -> None:
         "sizer": "bytes",
         "on_overflow": "refuse",
         "batch": None,
+        "storage": None,
     }
     assert config.retry_on_failure.model_dump() == {
         "enabled": True,

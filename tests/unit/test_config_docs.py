@@ -23,6 +23,7 @@ from otelprof.exporter.object_storage import ObjectStorageConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
 from otelprof.exporter.otlp_http import OtlpHttpExporterConfig
 from otelprof.exporter.pyroscope.config import PyroscopeExporterConfig
+from otelprof.extension.file_storage import FileStorageConfig
 from otelprof.extension.health_check import HealthCheckConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
 from otelprof.processor.memory_limiter import MemoryLimiterConfig
@@ -58,6 +59,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (RotationConfig, "Rotation of files", {}),
     (AdminConfig, "admin extension", {}),
     (HealthCheckConfig, "health_check extension", {}),
+    (FileStorageConfig, "file_storage extension", {"directory": "queue"}),
     (ObjectStorageConfig, "object_storage exporter", {"url": "store"}),
     (MaintenanceConfig, "Maintenance of a store", {}),
     (RetentionConfig, "Retention of a store", {}),

@@ -89,7 +89,7 @@ class Bench:
         if not traces:
             build.sample(profile, 1)
         profiles = Profiles.decode(build.body)
-        (held,) = self.log.append([(profiles, [ID])], {0})
+        (held,) = self.log.append([(profiles, [ID])], {0: PIPELINE})
         self.gate.hold(held)
         return profiles
 
@@ -216,7 +216,7 @@ def test_a_bug_in_the_core_does_not_end_the_thread() -> None:
     """A request that cannot be asked for its traces goes on as it came, counted; the next one waits."""
     bench = Bench()
     broken: Any = Unreadable()
-    (held,) = bench.log.append([(broken, [ID])], {0})
+    (held,) = bench.log.append([(broken, [ID])], {0: PIPELINE})
     bench.gate.hold(held)
     bench.append(TRACE)
     bench.gate.step()

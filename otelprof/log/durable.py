@@ -1,0 +1,336 @@
+"""The log on disk (`sending_queue.storage`): what was acknowledged survives the end of the process.
+
+    append ─► room? ─► journal (disk) ─► cursors ─► senders ─► passed ─► journal
+                                            ▲
+                  start ─► journal, read ───┘
+
+All that waits stands in memory, too: the disk is only read at a start, and delivery never waits for it. A
+request is written once, as plain OTLP, whoever it is for. What came of it - a batch, what sampling left at a
+gate - is not written: the claims of its items keep the request itself until all of that is passed, and after
+a restart it is merged or decided about again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from otelprof._core import Limits, Profiles
+from otelprof.errors import ConfigError, ConfigProblem, OtelprofError, OverloadedError
+from otelprof.log.cursor import Claim, DropReason
+from otelprof.log.journal import FILE_NAME, About, Journal, Step
+from otelprof.log.memory import NONE_HELD, Demand, Held, MemoryLog
+from otelprof.model import ComponentId
+from otelprof.telemetry.log_metrics import (
+    LOG_CORRUPT_REQUESTS,
+    LOG_FILES_MOVED_ASIDE,
+    LOG_RESTORED_REQUESTS,
+    LOG_UNWRITTEN_STEPS,
+    LOG_WRITE_FAILURES,
+)
+from otelprof.telemetry.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import structlog
+
+    from otelprof.clock import Clock
+    from otelprof.config.exporter import SendingQueueConfig
+    from otelprof.log.journal import Found, Stored
+    from otelprof.log.memory import Appended
+    from otelprof.telemetry.metrics import Metrics
+
+# Said to a client when the disk takes nothing: longer than for a full queue, since somebody must come.
+DISK_RETRY_AFTER_SECS: Final = 5.0
+# What was accepted once is not refused because a limit was lowered since.
+_LIMITS: Final = Limits(
+    max_body_bytes=2 << 30,
+    max_profiles=(1 << 31) - 1,
+    max_table_entries=(1 << 31) - 1,
+    max_stack_depth=(1 << 31) - 1,
+    max_attributes=(1 << 31) - 1,
+    max_attribute_depth=64,
+)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where and how a log is kept.
+
+    Attributes:
+        id: of the extension.
+        directory: of the file; it exists.
+        fsync: have the disk confirm each append.
+        max_age_secs: what is older at a start is dropped, counted; 0 keeps everything.
+    """
+
+    id: ComponentId
+    directory: Path
+    fsync: bool
+    max_age_secs: float
+
+
+class DurableLog(MemoryLog):
+    """A log of which some exporters' part stands on disk.
+
+    Args:
+        queues: the exporters that read it, with their bounds; those with `storage` are kept.
+        storage: where.
+        clock: time for retries, and how old a request is.
+        metrics: where lost and refused samples are counted.
+        logger: for what is wrong with the file.
+    """
+
+    def __init__(
+        self,
+        queues: Mapping[ComponentId, SendingQueueConfig],
+        storage: Storage,
+        clock: Clock,
+        metrics: Metrics,
+        logger: structlog.stdlib.BoundLogger,
+    ) -> None:
+        super().__init__(queues, clock, metrics)
+        self._durable = {exporter for exporter, config in queues.items() if config.storage is not None}
+        self._storage = storage
+        self._path = storage.directory / FILE_NAME
+        self._rebuilt = storage.directory / f"{FILE_NAME}.new"
+        self._clock = clock
+        self._logger = logger
+        self._throttle = Throttle(clock)
+        self._journal: Journal | None = None
+        self._behind: dict[int, int] = {}
+        self._steps: deque[tuple[Step, int, str]] = deque()
+        self._flushing = Lock()
+
+    def start(self) -> None:
+        """Open the file, and give out what is in it.
+
+        Raises:
+            ConfigError: the file cannot be opened or written, or another process has it.
+        """
+        try:
+            self._journal, found = self._open()
+        except sqlite3.Error as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            why = "another otelprof has it open" if busy else str(error)
+            path = f"extensions.{self._storage.id}.directory"
+            raise ConfigError([ConfigProblem(path, f"{self._path} cannot be opened: {why}")]) from error
+        if found.lost:
+            self._metrics.add(LOG_CORRUPT_REQUESTS, len(found.lost))
+            self._logger.error("requests on disk are damaged, and lost", requests=len(found.lost))
+        for stored in found.requests:
+            self._restore(stored)
+        self._metrics.observe(LOG_UNWRITTEN_STEPS, lambda: len(self._steps))
+        if found.requests:
+            self._logger.info("requests were left by an earlier run", requests=len(found.requests))
+        self.flush()
+
+    def append(
+        self, entries: Sequence[Appended], held: Mapping[int, ComponentId] = NONE_HELD
+    ) -> Sequence[Held]:
+        """Take requests for their exporters, all or none; on disk first.
+
+        Raises:
+            OverloadedError: the disk takes nothing now.
+            RequestTooLargeError, OverloadedError, UnavailableError: as in memory.
+        """
+        demand = Demand.of(entries, self._wire_bytes)
+        with self._lock:
+            self._check_room(demand)
+            self._reserve(demand, 1)
+        try:
+            claims = self._write(entries, held)
+        except BaseException:
+            with self._lock:
+                self._reserve(demand, -1)
+            raise
+        with self._lock:
+            self._reserve(demand, -1)
+            waiting = self._take_in(entries, demand, held, claims)
+        # What was dropped to make room.
+        if self._steps:
+            self.flush()
+        return waiting
+
+    def passed(self, exporter: ComponentId, claim: Claim) -> None:
+        """An exporter has passed all that stood for a claim. The lock is held."""
+        for row in claim.rows:
+            self._steps.append((Step.PASSED, row, str(exporter)))
+            self._behind[row] -= 1
+            if self._behind[row] == 0:
+                del self._behind[row]
+                self._steps.append((Step.FORGOTTEN, row, ""))
+
+    def flush(self) -> None:
+        """Write down what exporters have passed. What the disk does not take is written the next time."""
+        with self._flushing:
+            steps = [self._steps.popleft() for _ in range(len(self._steps))]
+            if not steps or self._journal is None:
+                return
+            try:
+                self._journal.write(steps)
+            except sqlite3.Error as error:
+                self._steps.extendleft(reversed(steps))
+                self._failed("progress", error)
+
+    def shutdown(self) -> None:
+        """Close the file. Safe before `start`, and more than once."""
+        self.flush()
+        with self._flushing:
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+
+    def _open(self) -> tuple[Journal, Found]:
+        """The file with what is in it; a new one with what could be read, where it was damaged."""
+        if self._rebuilt.exists() and not self._path.exists():
+            # An earlier start ended between the two renames of `_rebuild`.
+            self._rebuilt.rename(self._path)
+        journal = self._try_open()
+        if journal is None:
+            self._move_aside()
+            journal = self._begin()
+        found = journal.read()
+        if found.damaged:
+            journal.close()
+            found = self._rebuild(found)
+            journal = self._begin()
+        return journal, found
+
+    def _rebuild(self, found: Found) -> Found:
+        """Put a new file with what was found in the place of a damaged one, which stays until then."""
+        for leftover in (self._rebuilt, Path(f"{self._rebuilt}-wal")):
+            leftover.unlink(missing_ok=True)
+        journal = Journal(self._rebuilt, fsync=True)
+        try:
+            rows = journal.append(
+                [(replace(one.about, exporters=one.pending), one.body) for one in found.requests]
+            )
+        finally:
+            journal.close()
+        self._move_aside()
+        self._rebuilt.rename(self._path)
+        requests = [replace(one, row=row) for one, row in zip(found.requests, rows, strict=True)]
+        return replace(found, requests=requests)
+
+    def _try_open(self) -> Journal | None:
+        """The file; None when it is there, and is none that SQLite can open."""
+        try:
+            return self._begin()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                raise
+        return None
+
+    def _begin(self) -> Journal:
+        return Journal(self._path, fsync=self._storage.fsync)
+
+    def _move_aside(self) -> None:
+        """Keep a damaged file for whoever wants to look at it, under a name that is not in use."""
+        taken_at = int(self._clock.now())
+        number = 0
+        while (aside := self._path.with_name(f"{FILE_NAME}.damaged-{taken_at}-{number}")).exists():
+            number += 1
+        self._path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            beside = Path(f"{self._path}{suffix}")
+            if beside.exists():
+                beside.rename(f"{aside}{suffix}")
+        self._metrics.add(LOG_FILES_MOVED_ASIDE)
+        self._logger.error("the file of the log is damaged, and was moved aside", path=str(aside))
+
+    def _restore(self, stored: Stored) -> None:
+        """Give a request out again to those of its exporters that are still there."""
+        about = stored.about
+        self._behind[stored.row] = len(stored.pending)
+        exporters = {ComponentId.parse(text): Claim((stored.row,)) for text in stored.pending}
+        try:
+            profiles = Profiles.decode(stored.body, _LIMITS)
+        except OtelprofError:
+            self._metrics.add(LOG_CORRUPT_REQUESTS)
+            self._logger.exception("a request on disk cannot be read, and is lost")
+            self._let_go(exporters, about.samples, None)
+            return
+        self._metrics.add(LOG_RESTORED_REQUESTS)
+        removed = {one: claim for one, claim in exporters.items() if one not in self._cursors}
+        if removed:
+            names = ", ".join(map(str, removed))
+            self._logger.warning("a request was for exporters that are no longer configured", exporters=names)
+            self._let_go(removed, about.samples, DropReason.EXPORTER_REMOVED)
+        left = {one: claim for one, claim in exporters.items() if one in self._cursors}
+        max_age_secs = self._storage.max_age_secs
+        if 0 < max_age_secs < self._clock.now() - about.appended_at:
+            self._let_go(left, about.samples, DropReason.EXPIRED)
+            return
+        size_bytes = profiles.memory_bytes + profiles.wire_bytes
+        takers = [(self._cursors[one], claim) for one, claim in left.items()]
+        with self._lock:
+            if about.pipeline and takers:
+                held = self._hold_back(profiles, size_bytes, takers)
+                self.left_held.append((ComponentId.parse(about.pipeline), held))
+            else:
+                self._give(profiles, size_bytes, takers)
+
+    def _let_go(self, claims: Mapping[ComponentId, Claim], samples: int, reason: DropReason | None) -> None:
+        with self._lock:
+            for exporter, claim in claims.items():
+                self.passed(exporter, claim)
+                if reason is not None:
+                    self.count_drop(exporter, samples, reason)
+
+    def _reserve(self, demand: Demand, sign: int) -> None:
+        for exporter, needed_bytes in demand.needed_bytes.items():
+            self._cursors[exporter].reserve(sign * needed_bytes)
+
+    def _wire_bytes(self, entry: Appended) -> int:
+        """What the wire form takes, which is kept for the exporters once it was written."""
+        profiles, exporters = entry
+        return profiles.wire_bytes if self._durable.intersection(exporters) else 0
+
+    def _write(
+        self, entries: Sequence[Appended], held: Mapping[int, ComponentId]
+    ) -> Mapping[tuple[int, ComponentId], Claim]:
+        """Write what is for exporters that are kept.
+
+        Returns:
+            Their claims, by the number of the request and the exporter.
+        """
+        now = self._clock.now()
+        kept: list[tuple[int, list[ComponentId]]] = []
+        requests: list[tuple[About, bytes]] = []
+        for number, (profiles, exporters) in enumerate(entries):
+            durable = [one for one in exporters if one in self._durable]
+            if durable:
+                kept.append((number, durable))
+                pipeline = str(held[number]) if number in held else ""
+                about = About(now, profiles.sample_count, tuple(map(str, durable)), pipeline)
+                requests.append((about, profiles.to_otlp()))
+        if not requests:
+            return {}
+        if self._journal is None:
+            message = f"storage {self._storage.id} is closed; send the request again"
+            raise OverloadedError(message, retry_after_secs=DISK_RETRY_AFTER_SECS)
+        try:
+            rows = self._journal.append(requests)
+        except sqlite3.Error as error:
+            self._failed("append", error)
+            message = f"storage {self._storage.id} cannot write to {self._storage.directory}: {error}"
+            raise OverloadedError(message, retry_after_secs=DISK_RETRY_AFTER_SECS) from error
+        claims: dict[tuple[int, ComponentId], Claim] = {}
+        for row, (number, durable) in zip(rows, kept, strict=True):
+            self._behind[row] = len(durable)
+            claims |= {(number, exporter): Claim((row,)) for exporter in durable}
+        return claims
+
+    def _failed(self, operation: str, error: Exception) -> None:
+        self._metrics.add(LOG_WRITE_FAILURES, operation=operation)
+        held_back = self._throttle.passed(operation)
+        if held_back is not None:
+            self._logger.error(
+                "the log cannot be written", operation=operation, error=str(error), suppressed=held_back
+            )

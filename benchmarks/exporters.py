@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 EXPORTERS: dict[str, tuple[str, dict[str, Any]]] = {
     "otlp": ("grpc", {"endpoint": "127.0.0.1:{port}", "tls": {"insecure": True}}),
     "otlp_http": ("http", {"endpoint": "http://127.0.0.1:{port}"}),
+    "datadog": ("http", {"endpoint": "http://127.0.0.1:{port}"}),
     "pyroscope": ("http", {"endpoint": "http://127.0.0.1:{port}", "max_age": 0}),
 }
 
@@ -60,9 +61,9 @@ def started(name: str, compression: str) -> Iterator[Subject]:
     port = free_port()
     command = [sys.executable, __file__, "--role", transport, "--port", str(port)]
     told = {key: value.format(port=port) if isinstance(value, str) else value for key, value in keys.items()}
-    if compression != "default":
-        told["compression"] = compression
     factory = load_factory(Kind.EXPORTER, name, available(Kind.EXPORTER)[name])
+    if compression != "default" and "compression" in factory.config.model_fields:
+        told["compression"] = compression
     settings = ComponentSettings(
         ComponentId(name), Kind.EXPORTER, structlog.get_logger("benchmark"), Metrics(), SystemClock()
     )

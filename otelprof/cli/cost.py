@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from otelprof.cli import store_options as options
+from otelprof.cli.store_options import ReportFormat
 
 if TYPE_CHECKING:
     from otelprof.store.cost import Costs, Fleet, Plan, Prices, Ratios
@@ -17,34 +19,20 @@ app: Final = typer.Typer(
 )
 
 
-class CostFormat(StrEnum):
-    """How to print."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 GbPrice = Annotated[float, typer.Option("--price-gb-month", min=0, help="$ for a GB (10^9 bytes) a month.")]
 PutPrice = Annotated[float, typer.Option("--price-puts", min=0, help="$ for 1,000 PUTs.")]
-Format = Annotated[CostFormat, typer.Option("--format", help="How to print.")]
+Format = Annotated[ReportFormat, typer.Option("--format", help="How to print.")]
 
 
 @app.callback(invoke_without_command=True)
 def now(  # noqa: PLR0913 - these are the options of the command
     context: typer.Context,
-    store: Annotated[
-        str,
-        typer.Option(
-            "--store", envvar="OTELPROF_STORE", help="A folder, or a URL like s3://bucket/otelprof."
-        ),
-    ] = "",
+    store: options.StoreUrl = "",
     *,
-    store_option: Annotated[
-        list[str] | None, typer.Option("--store-option", help="key=value, as delta-rs names it; repeatable.")
-    ] = None,
+    store_option: options.StoreOptions = None,
     gb_month: GbPrice = 0.023,
     puts_1000: PutPrice = 0.005,
-    output: Format = CostFormat.TEXT,
+    output: Format = ReportFormat.TEXT,
 ) -> None:
     """What each service in a store takes, by tier, and what it costs a month at these prices.
 
@@ -59,9 +47,9 @@ def now(  # noqa: PLR0913 - these are the options of the command
     if not store:
         message = "say which store: --store URL, or OTELPROF_STORE"
         raise typer.BadParameter(message)
-    found = costs(Store(store, _options(store_option or [])))
+    found = costs(Store(store, options.pairs(store_option, "--store-option")))
     prices = Prices(gb_month=gb_month, puts_1000=puts_1000)
-    if output is CostFormat.JSON:
+    if output is ReportFormat.JSON:
         stdout.print_json(data=_costs_json(found, prices))
     else:
         _print_costs(found, prices)
@@ -89,7 +77,7 @@ def plan(  # noqa: PLR0913 - these are the options of the command
     summary: Annotated[str, typer.Option(help="Until which age a row of each stack and day.")] = "90d",
     gb_month: GbPrice = 0.023,
     puts_1000: PutPrice = 0.005,
-    output: Format = CostFormat.TEXT,
+    output: Format = ReportFormat.TEXT,
 ) -> None:
     """What a fleet that is not stored yet will cost a month, once it runs as long as profiles are kept."""
     from pydantic import TypeAdapter, ValidationError
@@ -115,21 +103,10 @@ def plan(  # noqa: PLR0913 - these are the options of the command
     )
     prices, ratios = Prices(gb_month=gb_month, puts_1000=puts_1000), Ratios()
     found = bill(fleet, prices, ratios)
-    if output is CostFormat.JSON:
+    if output is ReportFormat.JSON:
         stdout.print_json(data=_plan_json(fleet, found, ratios))
     else:
         _print_plan(fleet, found, prices, ratios)
-
-
-def _options(pairs: list[str]) -> dict[str, str]:
-    options = {}
-    for pair in pairs:
-        key, is_pair, value = pair.partition("=")
-        if not key or not is_pair:
-            message = f"--store-option {pair!r} is not key=value"
-            raise typer.BadParameter(message)
-        options[key] = value
-    return options
 
 
 def _costs_json(found: Costs, prices: Prices) -> dict[str, object]:

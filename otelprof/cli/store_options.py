@@ -68,7 +68,8 @@ def pairs(options: Sequence[str] | None, name: str) -> dict[str, str]:
     for option in options or ():
         key, sign, value = option.partition("=")
         if not sign or not key:
-            message = f"{name} {option!r} is not KEY=VALUE"
+            # Not the text itself: it may be a secret that was given without its key.
+            message = f"{name} wants KEY=VALUE, and a text of {len(option)} characters is none"
             raise typer.BadParameter(message)
         found[key] = value
     return found

@@ -97,7 +97,7 @@ def test_command(store: Store) -> None:
     ("arguments", "message"),
     [
         (["cost"], "--store"),
-        (["cost", "--store", "x", "--store-option", "nope"], "is not key=value"),
+        (["cost", "--store", "x", "--store-option", "nope"], "wants KEY=VALUE"),
         (["cost", "plan", "--profile-bytes", "many"], "is not a size"),
         (["cost", "plan", "--flush-interval", "0s"], "more than 0"),
     ],

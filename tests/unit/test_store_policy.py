@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import structlog
 
 from otelprof.component import ComponentSettings, Kind
@@ -97,4 +98,4 @@ def test_what_sampling_tells(tmp_path: Path) -> None:
         ("incident_ended", "cart", None, "time"),
     ] == told
     started = policy_events(Store(str(tmp_path)))[3]
-    assert (start + 60.0, "p99 up") == (started.until_secs, started.reason)
+    assert (pytest.approx(start + 60.0), "p99 up") == (started.until_secs, started.reason)

@@ -90,12 +90,16 @@ def test_the_readmes_configuration_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", EXPORTERS, ids=[page.stem for page in EXPORTERS])
 def test_the_exporters_configurations_run(page: Path, tmp_path: Path) -> None:
-    """The examples on an exporter's page are good, without a warning."""
+    """The examples on an exporter's page are good; those of exporters alone, in a pipeline. None warns."""
     path = tmp_path / "config.yaml"
+    around = {"receivers": {"otlp": {"protocols": {"grpc": {}}}}}
     for example in examples(str(page.relative_to(ROOT))):
         if not is_the_collectors(example):
-            path.write_text(yaml.safe_dump(example), encoding="utf-8")
-            assert () == load_config(path, {}).warnings
+            pipeline = {"receivers": ["otlp"], "exporters": list(example["exporters"])}
+            whole = {**around, "service": {"pipelines": {"profiles": pipeline}}, **example}
+            path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+            environ = dict.fromkeys(re.findall(r"\$\{env:(\w+)\}", path.read_text(encoding="utf-8")), "text")
+            assert () == load_config(path, environ).warnings
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=[path.name for path in CONFIGURATIONS])

@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from otelprof._core import Profiles
-from otelprof.errors import EmptyStoreError
+from otelprof.errors import AmbiguousRevisionError, EmptyStoreError
 from otelprof.query.services import services
 from otelprof.store.reader import StoreReader
 from otelprof.store.selection import Selection
@@ -111,7 +111,11 @@ def _some(values: Iterable[T | None]) -> list[T]:
 def test_generated_requests(messages: list[ExportProfilesServiceRequest]) -> None:
     """Whatever was stored is read as the slow twin says, whatever names and numbers it is made of."""
     with TemporaryDirectory() as folder:
-        pair = Pair(folder, [Profiles.decode(message.SerializeToString()) for message in messages])
+        try:
+            decoded = [Profiles.decode(message.SerializeToString()) for message in messages]
+        except AmbiguousRevisionError:
+            reject()
+        pair = Pair(folder, decoded)
         if not pair.rows:
             return
         pair.check_all()

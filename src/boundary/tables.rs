@@ -25,7 +25,7 @@ impl WrittenSymbols {
     }
 
     fn remember(&self, py: Python<'_>, tables: &Tables) -> PyResult<()> {
-        work(py, || self.0.remember(&tables.0.keys))
+        work(py, || self.0.remember(&tables.0))
     }
 
     fn __len__(&self) -> usize {

@@ -4,6 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rustc_hash::FxHashSet;
 
+use super::Tables;
+
 /// A row of a symbol table: its date in days since 1970, and its id.
 pub(crate) type Key = (i32, i64);
 
@@ -46,7 +48,8 @@ impl Written {
     }
 
     /// Note that all of these are in the tables now.
-    pub(crate) fn remember(&self, keys: &Keys) {
+    pub fn remember(&self, tables: &Tables) {
+        let keys = &tables.keys;
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let [younger, older] = &mut *generations;
         if younger.len() + keys.len() > self.max_keys {

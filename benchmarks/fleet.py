@@ -11,6 +11,7 @@ stacks and 56 kB of gzip pprof each.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
@@ -30,7 +31,8 @@ DRAWN: Final = 600
 MAX_DEPTH: Final = 45
 PERIOD_NANOS: Final = 10_000_000
 WINDOW_NANOS: Final = 10_000_000_000
-START: Final = 1_750_000_000_000_000_000
+START: Final = (int(time.time()) // 86_400 - 1) * 86_400 * 10**9
+"""Yesterday: a store neither forgets it nor folds it, and a writer remembers its symbols."""
 _COMMON_FUNCTIONS: Final = 1_500
 _OWN_FUNCTIONS: Final = 2_500
 _WORDS: Final = (

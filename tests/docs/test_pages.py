@@ -92,7 +92,7 @@ def test_the_readmes_configuration_runs(tmp_path: Path) -> None:
 def test_the_exporters_configurations_run(page: Path, tmp_path: Path) -> None:
     """The examples on an exporter's page are good; those of exporters alone, in a pipeline. None warns."""
     path = tmp_path / "config.yaml"
-    around = {"receivers": {"otlp": {"protocols": {"grpc": {}}}}}
+    around: dict[str, Any] = {"receivers": {"otlp": {"protocols": {"grpc": {}}}}}
     for example in examples(str(page.relative_to(ROOT))):
         if not is_the_collectors(example):
             pipeline = {"receivers": ["otlp"], "exporters": list(example["exporters"])}

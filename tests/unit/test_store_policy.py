@@ -98,4 +98,5 @@ def test_what_sampling_tells(tmp_path: Path) -> None:
         ("incident_ended", "cart", None, "time"),
     ] == told
     started = policy_events(Store(str(tmp_path)))[3]
-    assert (pytest.approx(start + 60.0), "p99 up") == (started.until_secs, started.reason)
+    assert pytest.approx(start + 60.0) == started.until_secs
+    assert "p99 up" == started.reason

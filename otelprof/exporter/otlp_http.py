@@ -7,20 +7,16 @@ import gzip
 from typing import Final, Literal, Self
 
 import zstandard
-from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
-    ExportProfilesServiceResponse,
-)
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from otelprof._core import Profiles
 from otelprof.component import ComponentSettings, ExporterFactory
 from otelprof.config.exporter import ExporterConfig
-from otelprof.config.header import check_header
+from otelprof.config.header import check_headers
 from otelprof.config.tls import ClientTLS
-from otelprof.errors import UnavailableError
-from otelprof.exporter.http_client import HttpClient, HttpSettings, HttpUrl
-from otelprof.exporter.otlp_answer import VERSION_HEADER, NextHop
-from otelprof.exporter.otlp_http_answer import error_of, parse
+from otelprof.exporter.http_client import HttpSettings, HttpUrl
+from otelprof.exporter.otlp_answer import VERSION_HEADER
+from otelprof.exporter.otlp_post import OtlpPost
 
 PATH: Final = "/v1development/profiles"
 
@@ -55,11 +51,7 @@ class OtlpHttpExporterConfig(ExporterConfig):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        checked = {check_header(name, value.get_secret_value()): value for name, value in headers.items()}
-        for name in checked.keys() & _OWN_HEADERS:
-            message = f"{name!r} is set by the exporter: remove it"
-            raise ValueError(message)
-        return checked
+        return check_headers(headers, _OWN_HEADERS)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -77,25 +69,17 @@ class OtlpHttpExporterConfig(ExporterConfig):
         return self.profiles_endpoint or f"{self.endpoint}".rstrip("/") + PATH
 
 
-class OtlpHttpExporter:
+class OtlpHttpExporter(OtlpPost):
     """Sends each request as one POST."""
 
     def __init__(self, config: OtlpHttpExporterConfig, settings: ComponentSettings) -> None:
+        super().__init__(config.url, settings)
         self._config = config
-        self._id = str(settings.id)
-        self._clock = settings.clock
-        self._next_hop = NextHop(config.url, settings)
-        self._client: HttpClient | None = None
 
-    def start(self) -> None:
-        """Make the pool; it connects with the first request.
-
-        Raises:
-            ConfigError: a TLS file cannot be used.
-        """
+    def _http_settings(self) -> HttpSettings:
         config = self._config
         encoding = {} if config.compression == "none" else {"content-encoding": config.compression}
-        settings = HttpSettings(
+        return HttpSettings(
             timeout_secs=config.timeout,
             connections=config.sending_queue.num_consumers,
             headers={
@@ -107,32 +91,9 @@ class OtlpHttpExporter:
             tls=config.tls if config.url.startswith("https://") else None,
             tls_path=f"exporters.{self._id}.tls",
         )
-        self._client = HttpClient(settings, self._clock)
 
-    def export(self, profiles: Profiles) -> None:
-        """Send a request.
-
-        Raises:
-            RetryableError: the far side is away, or asks to wait.
-            PermanentError: it refuses the request, or us.
-        """
-        client = self._client
-        if client is None:
-            message = f"the exporter of {self._config.url} does not run"
-            raise UnavailableError(message)
-        body = profiles.to_json() if self._config.encoding == "json" else profiles.to_otlp()
-        sent = client.post(self._config.url, self._compressed(body))
-        if not sent.response.is_success:
-            raise error_of(sent, self._config.url, self._clock)
-        answer = ExportProfilesServiceResponse()
-        is_read = parse(answer, sent)
-        self._next_hop.took(profiles, len(body), answer if is_read else None)
-
-    def shutdown(self) -> None:
-        """Close the connections; a request that is under way fails."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+    def _written(self, profiles: Profiles) -> bytes:
+        return profiles.to_json() if self._config.encoding == "json" else profiles.to_otlp()
 
     def _compressed(self, body: bytes) -> bytes:
         if self._config.compression == "zstd":

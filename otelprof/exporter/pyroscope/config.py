@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, ByteSize, Field, SecretStr, field_validator, model_validator
 
 from otelprof.config.exporter import ExporterConfig
-from otelprof.config.header import check_header
+from otelprof.config.header import check_header, check_headers
 from otelprof.config.tls import ClientTLS
 from otelprof.config.units import Duration, Size
 from otelprof.exporter.http_client import HttpUrl
@@ -109,10 +109,7 @@ class PyroscopeExporterConfig(ExporterConfig):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        checked = {check_header(name, value.get_secret_value()): value for name, value in headers.items()}
-        for name in checked.keys() & _OWN_HEADERS:
-            message = f"{name!r} is set by the exporter: remove it"
-            raise ValueError(message)
+        checked = check_headers(headers, _OWN_HEADERS)
         # What a variable leaves empty is not there.
         return {name: value for name, value in checked.items() if value.get_secret_value()}
 

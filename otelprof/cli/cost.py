@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from otelprof.cli import store_options as options
-from otelprof.cli.store_options import ReportFormat
+from otelprof.cli.report_format import ReportFormat
 
 if TYPE_CHECKING:
     from otelprof.store.cost import Costs, Fleet, Plan, Prices, Ratios

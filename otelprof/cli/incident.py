@@ -20,7 +20,7 @@ from otelprof.cli.admin import (
     caller,
     connect,
 )
-from otelprof.cli.status import StatusFormat
+from otelprof.cli.report_format import ReportFormat
 
 _SECS_IN_MINUTE: Final = 60
 _MAX_MINUTES: Final = 525_600  # a year; the configuration sets a limit of its own
@@ -78,8 +78,8 @@ def stop(
 @app.command(name="list")
 def list_(
     *,
-    kind: Annotated[StatusFormat, typer.Option("--format", help="For people, or for machines.")] = (
-        StatusFormat.TEXT
+    kind: Annotated[ReportFormat, typer.Option("--format", help="For people, or for machines.")] = (
+        ReportFormat.TEXT
     ),
     endpoint: EndpointOption = DEFAULT_ENDPOINT,
     ca_file: CaFileOption = None,
@@ -95,7 +95,7 @@ def list_(
 
     with connect(endpoint, ca_file, cert_file, key_file) as client:
         found = client.incidents()
-    if kind is StatusFormat.JSON:
+    if kind is ReportFormat.JSON:
         typer.echo(json.dumps(plain(found), indent=2))
         return
     for one in found.incidents:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from otelprof.cli import store_options as options
-from otelprof.cli.store_options import ReportFormat
+from otelprof.cli.report_format import ReportFormat
 
 
 def services(  # noqa: PLR0913 - the options of the command

@@ -4,29 +4,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from otelprof.admin.endpoint import DEFAULT_ENDPOINT
 from otelprof.cli.admin import CaFileOption, CertFileOption, EndpointOption, KeyFileOption, connect
+from otelprof.cli.report_format import ReportFormat
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
-class StatusFormat(StrEnum):
-    """What is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 def status(
     *,
-    kind: Annotated[StatusFormat, typer.Option("--format", help="For people, or for machines.")] = (
-        StatusFormat.TEXT
+    kind: Annotated[ReportFormat, typer.Option("--format", help="For people, or for machines.")] = (
+        ReportFormat.TEXT
     ),
     endpoint: EndpointOption = DEFAULT_ENDPOINT,
     ca_file: CaFileOption = None,
@@ -36,7 +29,7 @@ def status(
     """Say what a running otelprof keeps, for which incidents, and what its components have counted."""
     with connect(endpoint, ca_file, cert_file, key_file) as client:
         answers = client.incidents(), client.thresholds(), client.pipelines()
-    if kind is StatusFormat.TEXT:
+    if kind is ReportFormat.TEXT:
         from rich.console import Console
 
         from otelprof.cli.status_text import print_status

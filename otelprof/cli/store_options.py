@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
@@ -49,13 +48,6 @@ Slow = Annotated[bool, typer.Option("--slow", help="Only of traces that the trac
 Error = Annotated[bool, typer.Option("--error", help="Only of traces with an error.")]
 
 _MICROS: Final = 10**6
-
-
-class ReportFormat(StrEnum):
-    """How a table is written."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def pairs(options: Sequence[str] | None, name: str) -> dict[str, str]:
@@ -123,7 +115,7 @@ def select(now: float, since: str | None, until: str | None, **others: object) -
     from otelprof.store.selection import Selection
 
     try:
-        return Selection(since=moment(since, now), until=moment(until, now), **others)  # type: ignore[arg-type]
+        return Selection(since=moment(since, now), until=moment(until, now), **others)  # type: ignore[arg-type] # as its fields are
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

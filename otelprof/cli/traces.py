@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from otelprof.cli import store_options as options
-from otelprof.cli.store_options import ReportFormat
+from otelprof.cli.report_format import ReportFormat
 
 _MAX_TRACES: Final = 10_000
 
@@ -30,8 +30,6 @@ def traces(  # noqa: PLR0913 - the options of the command
     store_option: options.StoreOptions = None,
 ) -> None:
     """List the traces with the largest values; exits with 1 if there is none."""
-    from dataclasses import replace
-
     from otelprof.cli import store_report
     from otelprof.clock import SystemClock
     from otelprof.query.traces import hottest_traces
@@ -52,7 +50,7 @@ def traces(  # noqa: PLR0913 - the options of the command
     with options.progress("reading the store"):
         found = hottest_traces(reader, selection, count)
     if found is None:
-        options.fail_empty(reader, replace(selection, linked=True), now)
+        options.fail_empty(reader, selection, now)
     if kind is ReportFormat.JSON:
         store_report.print_json(store_report.traces_json(found))
     else:

@@ -18,7 +18,6 @@ import argparse
 import os
 import random
 import resource
-import socket
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import httpx
 from lookup_store import MIDNIGHT_MICROS, build_fresh, build_sorted
 from recorded import machine
@@ -39,6 +40,7 @@ from otelprof.query.flamegraph import flame_graph
 from otelprof.store.reader import StoreReader
 from otelprof.store.selection import Selection
 from otelprof.store.store import Store
+from tests.e2e.s3_api import s3_api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +50,7 @@ HOUR_MICROS: Final = 3_600_000_000
 HOUR_SAMPLES: Final = 2_880_000
 """Rows of one hour of the fleet."""
 SERVICES: Final = tuple(f"service-{number:02d}" for number in range(20))
-BUCKET: Final = "otelprof"
+BUCKET: Final = "profiles"
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def measure_services(url: str, count: int) -> None:
 
     def of(service: str | None) -> Selection:
         hour = {"since": MIDNIGHT_MICROS, "until": MIDNIGHT_MICROS + HOUR_MICROS}
-        return Selection(service=service, **hour)  # type: ignore[arg-type]
+        return Selection(service=service, **hour)  # type: ignore[arg-type] # since and until
 
     for service in (*SERVICES, None):
         fold(reader, of(service))
@@ -150,29 +152,11 @@ def measure_services(url: str, count: int) -> None:
 @contextmanager
 def moto(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The stores of a folder, behind the S3 API of a moto server: the URL of the bucket, and the options."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
-    try:
-        endpoint = f"http://127.0.0.1:{port}"
-        client = httpx.Client(transport=httpx.HTTPTransport(retries=20), timeout=60)
-        client.put(f"{endpoint}/{BUCKET}").raise_for_status()
+    with s3_api() as options, httpx.Client(base_url=options["aws_endpoint"], timeout=60) as client:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             place = path.relative_to(folder).as_posix()
-            client.put(f"{endpoint}/{BUCKET}/{place}", content=path.read_bytes()).raise_for_status()
-        options = {
-            "aws_endpoint": endpoint,
-            "aws_region": "us-east-1",
-            "aws_access_key_id": "test",
-            "aws_secret_access_key": "test",
-            "aws_allow_http": "true",
-        }
+            client.put(f"/{BUCKET}/{place}", content=path.read_bytes()).raise_for_status()
         yield f"s3://{BUCKET}", options
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def main() -> None:

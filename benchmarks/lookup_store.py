@@ -15,7 +15,7 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from otelprof._core import Merger, Profiles
 from otelprof.clock import SystemClock
-from otelprof.store.schema import PARTITION, Table, writer_properties
+from otelprof.store.schema import Table, writer_properties
 from otelprof.store.store import Store
 from otelprof.store.writer import StoreWriter
 
@@ -67,14 +67,7 @@ def build_fresh(folder: Path, samples: int, traces: int) -> None:
         if windows > _WINDOWS_OF_A_DAY:
             message = f"{samples} samples take {windows} windows of 10 s, and a day has {_WINDOWS_OF_A_DAY}"
             raise ValueError(message)
-        place = str(folder / Table.SAMPLES.value)
-        DeltaTable.create(
-            place,
-            rows.schema(),
-            partition_by=PARTITION,
-            name=Table.SAMPLES.value,
-            description=Table.SAMPLES.description,
-        )
+        place = Store(str(folder)).create(Table.SAMPLES, rows.schema()).table_uri
         of_window = -(-traces // windows)
         for first in range(0, windows, _WINDOWS_OF_A_FLUSH):
             last = min(first + _WINDOWS_OF_A_FLUSH, windows) - 1
@@ -113,14 +106,7 @@ def build_sorted(fresh: Path, folder: Path) -> None:
     for table in (Table.FRAMES, Table.STACKS, Table.LABELS):
         shutil.copytree(fresh / table.value, folder / table.value)
     rows = DeltaTable(str(fresh / Table.SAMPLES.value))
-    place = str(folder / Table.SAMPLES.value)
-    DeltaTable.create(
-        place,
-        rows.schema(),
-        partition_by=PARTITION,
-        name=Table.SAMPLES.value,
-        description=Table.SAMPLES.description,
-    )
+    place = Store(str(folder)).create(Table.SAMPLES, rows.schema()).table_uri
     for piece in _pieces():
         _append(place, rows, f"SELECT * FROM rows WHERE {piece} ORDER BY {_ORDER}", traces=0)
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
-
-import httpx
 
 from otelprof._core import Profiles
 from otelprof.clock import SystemClock
 from otelprof.store.store import Store
 from otelprof.store.writer import StoreWriter
 from tests.e2e.harness import COMMAND, RECORDING, one_pipeline, running
+from tests.e2e.s3_api import s3_api
 from tests.reference.compare import on_the_wire
 from tests.reference.query import folded, trace_of
 from tests.reference.store import stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.reference.store import StoredRow
@@ -42,29 +37,6 @@ def otelprof(*arguments: str) -> str:
 
 def _is_of(trace_id: str, row: StoredRow) -> bool:
     return trace_of(row) == trace_id
-
-
-@contextmanager
-def s3_api() -> Iterator[dict[str, str]]:
-    """An S3 API with a bucket `profiles`: the options by which it is reached."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
-    endpoint = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:  # noqa: S603
-        try:
-            with httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=30) as client:
-                client.put(f"{endpoint}/profiles").raise_for_status()
-            yield {
-                "aws_endpoint": endpoint,
-                "aws_region": "us-east-1",
-                "aws_access_key_id": "test",
-                "aws_secret_access_key": "test",
-                "aws_allow_http": "true",
-            }
-        finally:
-            server.terminate()
 
 
 def test_a_store_behind_an_s3_api() -> None:

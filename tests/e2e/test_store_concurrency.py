@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 
-import httpx
 import pytest
 
 from otelprof.errors import ConflictError, UnavailableError
@@ -23,6 +18,7 @@ from otelprof.store.schema import Table
 from otelprof.store.store import Store
 from otelprof.store.writer import StoreWriter
 from otelprof.testing.clock import SimulatedClock
+from tests.e2e.s3_api import s3_api
 from tests.e2e.store_crash import DAY, flush_of
 from tests.reference.stored_requests import MIDNIGHT_SECS
 from tests.reference.tiers import values
@@ -109,15 +105,16 @@ def test_a_folder_of_many(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)  # the server is in Python, and slow
-def test_an_object_store_of_many(s3: dict[str, str]) -> None:
+def test_an_object_store_of_many() -> None:
     """Four writers and one who maintains, through the API of S3, whose only lock is the conditional PUT."""
     url = "s3://profiles/otelprof"
-    with at_work(url, s3, writers=4, flushes=2) as writing:
-        maintain_on(Store(url, s3), 0, writing)
-    assert 2**9 - 1 == values(Store(url, s3)).total()
-    maintain(Store(url, s3), 8)
-    assert 2**9 - 1 == values(Store(url, s3)).total()
-    assert {row.tier for row in values(Store(url, s3))} == {"downsampled", "fine"}
+    with s3_api() as s3:
+        with at_work(url, s3, writers=4, flushes=2) as writing:
+            maintain_on(Store(url, s3), 0, writing)
+        assert 2**9 - 1 == values(Store(url, s3)).total()
+        maintain(Store(url, s3), 8)
+        assert 2**9 - 1 == values(Store(url, s3)).total()
+        assert {row.tier for row in values(Store(url, s3))} == {"downsampled", "fine"}
 
 
 @contextmanager
@@ -143,33 +140,3 @@ def maintain_on(store: Store, age_days: int, writing: list[Future[None]]) -> Non
 def flush_day() -> date:
     """The day of the flushes."""
     return datetime.fromtimestamp(MIDNIGHT_SECS, UTC).date()
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, str]]:
-    """The options of an S3 API on this machine, with an empty bucket."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    endpoint = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:  # noqa: S603
-        try:
-            made = None
-            deadline = time.monotonic() + 30
-            while made is None and time.monotonic() < deadline:
-                try:
-                    made = httpx.put(f"{endpoint}/profiles", headers={"Host": f"127.0.0.1:{port}"})
-                except httpx.TransportError:
-                    time.sleep(0.1)
-            assert made is not None
-            assert made.status_code == httpx.codes.OK, made.text
-            yield {
-                "aws_endpoint": endpoint,
-                "aws_region": "us-east-1",
-                "aws_access_key_id": "test",
-                "aws_secret_access_key": "test",
-                "aws_allow_http": "true",
-            }
-        finally:
-            server.terminate()

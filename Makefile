@@ -19,7 +19,7 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.python $(SOURCES)
-	@echo "building otelprof (a cold build compiles the Rust core: two to three minutes)"
+	@echo "building otelprof (a cold build compiles the Rust core: about five minutes on two cores)"
 	$(PIP) -e '.[all]'
 	@touch $@
 

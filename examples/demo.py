@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -147,7 +148,7 @@ def command(*arguments: str, shown: bool = True) -> str:
         SystemExit: it failed.
     """
     if shown:
-        console.print(f"[dim]$ otelprof {escape(' '.join(arguments))}[/]")
+        console.print(f"[dim]$ otelprof {escape(shlex.join(arguments))}[/]")
     done = subprocess.run(  # noqa: S603 - our own program
         [program(), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )

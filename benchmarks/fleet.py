@@ -93,7 +93,7 @@ def _function_names(chance: Random, package: str, count: int) -> list[tuple[str,
         folder = f"{package}/{words[0]}{words[1]}"
         method = f"{chance.choice(_WORDS).title()}{chance.randrange(99)}"
         name = f"{folder}.(*{words[2].title()}{words[3].title()}).{method}"
-        found.append((name, f"/root/go/pkg/mod/{folder}/{words[2]}_{words[3]}.go"))
+        found.append((name, f"/go/pkg/mod/{folder}/{words[2]}_{words[3]}.go"))
     return found
 
 

@@ -4,7 +4,7 @@
 
 After each kill: the flushes that were acknowledged are all there, once, and the one in flight is there or
 not; every sample has its symbols; maintenance goes on from where it was, changes no total, and leaves no file
-that nobody needs. A seed says what it does and when it is killed.
+that nobody needs. A seed says what it does, and after how long it is killed.
 """
 
 from __future__ import annotations

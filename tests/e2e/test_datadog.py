@@ -283,8 +283,10 @@ def test_too_large_is_cut(tmp_path: Path) -> None:
 
 def test_a_sample_that_is_too_large(tmp_path: Path) -> None:
     """A single sample that is too large is lost and counted; when nothing else is there, the request is."""
-    takes = lambda received: received.tag("service") != "service-2"  # noqa: E731
-    with DatadogIntake(takes=takes) as intake, running(config(intake.url), tmp_path) as service:
+    with (
+        DatadogIntake(takes=lambda received: received.tag("service") != "service-2") as intake,
+        running(config(intake.url), tmp_path) as service,
+    ):
         service.export(of_services().SerializeToString())
         settled(service)
         assert (1, 1) == (delivered(service), unsent(service, "too_large"))

@@ -73,7 +73,7 @@ class Pair:
         ]
         for name, get in of_row:
             for value in _some(map(get, rows)):
-                self.check(Selection(**{name: value}), partial(_has, get, value))  # type: ignore[arg-type]
+                self.check(Selection(**{name: value}), partial(_has, get, value))  # type: ignore[arg-type] # a field's own
         pairs = _some(pair for row in rows for pair in sorted((*row.resource, *row.attributes)))
         for key, text in pairs:
             # Of lists and maps, the twin has the value, and the store JSON.

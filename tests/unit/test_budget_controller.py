@@ -159,7 +159,7 @@ def test_day(roles: list[RuleRole | None]) -> None:
     """A day of ups and downs comes to its budget, whatever the rules do and cost beside."""
     plant = Plant(roles, [1] if len(roles) == 1 else [0.05, 0.95], DAY_BYTES * 5 // 2)
     for requests in (1, 5, 1, 5, 5, 1, 5, 5):
-        plant.run(3 * HOUR, lambda _, requests=requests: requests, noise=0.3)  # type: ignore[misc]
+        plant.run(3 * HOUR, lambda _, requests=requests: requests, noise=0.3)  # type: ignore[misc] # bound now
 
     assert sum(plant.let_through) == pytest.approx(DAY_BYTES * 5 // 2, rel=0.02)
 

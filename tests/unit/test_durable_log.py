@@ -64,7 +64,7 @@ class Run:
     def crash(self) -> None:
         """End as at kill -9: the file is let go, and nothing more is written."""
         assert self.log._journal is not None  # noqa: SLF001 - the end of a process asks nobody
-        self.log._journal.close()  # noqa: SLF001
+        self.log._journal.close()  # noqa: SLF001 - as above
 
     def take(self, exporter: ComponentId) -> list[str]:
         """The services of all that an exporter has to deliver, which it takes."""
@@ -285,7 +285,7 @@ def test_a_delivery_that_cannot_be_written_is_written_later(runs: Any) -> None:
     """A disk that takes nothing stops no exporter; what it delivered is on disk with the next that is."""
     first = runs((FAST,))
     first.append("a", "b", exporters=(FAST,))
-    connection = first.log._journal._connection  # noqa: SLF001
+    connection = first.log._journal._connection  # noqa: SLF001 - a full disk cannot be had here
     connection.execute("PRAGMA query_only = ON")
     deliver(first.log.cursor(FAST), 1)
     assert 1 == first.metrics.value(LOG_WRITE_FAILURES, operation="progress")

@@ -7,12 +7,11 @@ from otelprof.exporter.datadog.config import DatadogExporterConfig
 
 
 def _create(config: DatadogExporterConfig, settings: ComponentSettings) -> Exporter:
-    # What is imported is what the mode needs.
     if config.mode == "otlp":
-        from otelprof.exporter.datadog.otlp import DatadogOtlpExporter  # noqa: PLC0415
+        from otelprof.exporter.datadog.otlp import DatadogOtlpExporter  # noqa: PLC0415 - what the mode needs
 
         return DatadogOtlpExporter(config, settings)
-    from otelprof.exporter.datadog.exporter import DatadogExporter  # noqa: PLC0415
+    from otelprof.exporter.datadog.exporter import DatadogExporter  # noqa: PLC0415 - what the mode needs
 
     return DatadogExporter(config, settings)
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-DAY: Final = "2025-06-15"
-MIDNIGHT_MICROS: Final = 1_749_945_600_000_000
+MIDNIGHT_MICROS: Final = fleet.START // 1000
+"""Where the rows begin: on the day of their symbols."""
 WINDOW_MICROS: Final = 10_000_000
 _SEED_WINDOWS: Final = 8
 _WINDOWS_OF_A_FLUSH: Final = 6

@@ -89,6 +89,7 @@ def test_what_sampling_tells(tmp_path: Path) -> None:
     clock.advance(61)
     sampling.control.incidents.active()
     exporter.export(small_profiles())
+    exporter.shutdown()
     told = [(one.kind, one.service, one.probability, one.who) for one in policy_events(Store(str(tmp_path)))]
     assert [
         ("rule", "", 0.25, ""),  # rest

@@ -33,12 +33,12 @@ class PprofPiece:
             time_unix_nano: the start of the window.
 
         Raises:
-            ValueError: there are more or fewer sample types than Profiles, or `max_depth` is less than 2.
+            ValueError: there are more or fewer sample types than it has, or `max_depth` is less than 2.
             OverflowError: a number is out of its range.
         """
 
     def apart(self) -> list[PprofPiece]:
-        """The same as pieces of one Profile each."""
+        """The same as pieces of one sample type each."""
     @property
     def profiles(self) -> Profiles:
         """The same as a request."""
@@ -47,7 +47,7 @@ class PprofPiece:
         """The attributes of the Resource, as text."""
     @property
     def sample_types(self) -> tuple[tuple[str, str], ...]:
-        """Name and unit of each Profile's samples."""
+        """Name and unit of each; a type may have several Profiles, of Samples of different shapes."""
     @property
     def period_type(self) -> tuple[str, str]:
         """Name and unit; both empty when there is none."""

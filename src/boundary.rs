@@ -2,6 +2,7 @@
 //!
 //! A verb's own file holds its part of `Profiles`, and the values that it takes and gives.
 
+mod deflate;
 mod delta;
 mod fold;
 mod inflate;
@@ -104,6 +105,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<TraceDecisions>()?;
     module.add_class::<TraceState>()?;
     module.add_class::<WrittenSymbols>()?;
+    module.add_function(wrap_pyfunction!(deflate::gzip, module)?)?;
     module.add_function(wrap_pyfunction!(inflate::inflate, module)?)?;
     module.add_function(wrap_pyfunction!(svg::svg_diff, module)?)?;
     module.add_function(wrap_pyfunction!(svg::svg_from_folded, module)?)?;

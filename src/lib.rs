@@ -5,11 +5,12 @@
 //! `summary`, `fold`, `svg` and `speedscope`. `json` stands before `decode` and behind `encode`; other formats come in
 //! through `pprof` and `folded` (over `assemble`), and `pprof` leads out too, `delta` before it. What the tracing side
 //! decided comes in through `spans`, stands in `decisions`, and is held against a policy by `traces`; `adjustments` change
-//! a policy for a while. `boundary` alone speaks Python.
+//! a policy for a while. What leaves for a backend that takes only gzip goes through `deflate`. `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;
 
+pub mod deflate;
 pub mod inflate;
 pub mod wire;
 

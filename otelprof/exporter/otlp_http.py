@@ -3,13 +3,12 @@
 Keys are those of the collector's `otlp_http` exporter. HTTP/1.1, with a pool of connections that are kept.
 """
 
-import gzip
 from typing import Final, Literal, Self
 
 import zstandard
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from otelprof._core import Profiles
+from otelprof._core import Profiles, gzip
 from otelprof.component import ComponentSettings, ExporterFactory
 from otelprof.config.exporter import ExporterConfig
 from otelprof.config.header import check_headers
@@ -98,7 +97,7 @@ class OtlpHttpExporter(OtlpPost):
     def _compressed(self, body: bytes) -> bytes:
         if self._config.compression == "zstd":
             return zstandard.ZstdCompressor(_ZSTD_LEVEL).compress(body)
-        return gzip.compress(body, mtime=0) if self._config.compression == "gzip" else body
+        return gzip(body) if self._config.compression == "gzip" else body
 
 
 factory: Final = ExporterFactory(OtlpHttpExporterConfig, OtlpHttpExporter)

@@ -125,10 +125,10 @@ impl PprofPiece {
         period: i64,
         time_unix_nano: u64,
     ) -> PyResult<Pprof> {
-        let profile_count = self.0.profile_count();
-        if sample_types.len() != profile_count || max_depth < 2 {
+        let type_count = self.0.column_count();
+        if sample_types.len() != type_count || max_depth < 2 {
             return Err(PyValueError::new_err(format!(
-                "{} sample_types for {profile_count} Profiles, or max_depth {max_depth} below 2",
+                "{} sample_types for the {type_count} of the piece, or max_depth {max_depth} below 2",
                 sample_types.len()
             )));
         }
@@ -143,7 +143,7 @@ impl PprofPiece {
             named: Some(Named { sample_types, period_type, period, time_unix_nano }),
         };
         let mut made = work(py, || self.0.to_pprof(&options))?;
-        // A piece is one group, which is one pprof.
+        // A piece is one pprof.
         Ok(Pprof(made.remove(0)))
     }
 
@@ -165,7 +165,8 @@ impl PprofPiece {
     #[getter]
     fn sample_types<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let profiles = &self.0.resources[0].scopes[0].profiles;
-        PyTuple::new(py, profiles.iter().map(|profile| self.0.value_type(profile.sample_type)))
+        let columns = &profiles[..self.0.column_count()];
+        PyTuple::new(py, columns.iter().map(|profile| self.0.value_type(profile.sample_type)))
     }
 
     #[getter]

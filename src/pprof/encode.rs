@@ -50,11 +50,13 @@ impl<'a> Encoder<'a> {
         Self { profiles, options, tables, strings, labels, native_names, native_ids, system_names, counts }
     }
 
-    /// The pprof, and what its samples are.
-    pub(super) fn encode(mut self, group: &Group<'_>, scope: Option<&Scope>) -> (Vec<u8>, Counts) {
-        let rows = group.first().rows.clone();
-        self.mark(&self.profiles.samples.stack[rows.clone()], usize::MAX);
-        let mut writer = Writer::with_capacity(64 * rows.len() + 64 * self.tables.locations.entries.len() + 1024);
+    /// The pprof of some groups of the same types, at least one, and what its samples are.
+    pub(super) fn encode(mut self, groups: &[Group<'_>], scope: Option<&Scope>) -> (Vec<u8>, Counts) {
+        let rows = groups.iter().flat_map(|group| group.first().rows.clone());
+        let stacks: Vec<_> = rows.map(|row| self.profiles.samples.stack[row]).collect();
+        self.mark(&stacks, usize::MAX);
+        let mut writer = Writer::with_capacity(64 * stacks.len() + 64 * self.tables.locations.entries.len() + 1024);
+        let group = &groups[0];
         for (index, profile) in group.0.iter().enumerate() {
             let named = self.options.named.as_ref().and_then(|named| named.sample_types.get(index));
             let (name, unit) = match named {
@@ -63,7 +65,7 @@ impl<'a> Encoder<'a> {
             };
             self.value_type(&mut writer, 1, name, unit);
         }
-        self.samples(&mut writer, group);
+        self.samples(&mut writer, groups);
         self.mappings(&mut writer);
         self.locations(&mut writer);
         self.functions(&mut writer);
@@ -112,10 +114,9 @@ impl<'a> Encoder<'a> {
         });
     }
 
-    fn samples(&mut self, writer: &mut Writer, group: &Group<'_>) {
+    fn samples(&mut self, writer: &mut Writer, groups: &[Group<'_>]) {
         let samples = &self.profiles.samples;
-        let factors: Vec<_> = (0..group.0.len()).map(|index| self.factor(index)).collect();
-        let rows = group.first().rows.clone();
+        let factors: Vec<_> = (0..groups[0].0.len()).map(|index| self.factor(index)).collect();
         let (mut labels, mut values) = (vec![], vec![]);
         let mut sums = self.options.combine.then(Sums::default);
         let mut emit = |encoder: &mut Self, stack, labels: &[Label], values: &mut Vec<i128>| {
@@ -125,8 +126,9 @@ impl<'a> Encoder<'a> {
                 None => encoder.sample(writer, stack, labels, values),
             }
         };
-        for offset in 0..rows.len() {
-            let row = rows.start + offset;
+        let offsets = |group: &Group<'_>| 0..group.first().rows.len();
+        for (group, offset) in groups.iter().flat_map(|group| offsets(group).map(move |offset| (group, offset))) {
+            let row = group.first().rows.start + offset;
             labels.clear();
             self.row_labels(row, &mut labels);
             let stack = self.profiles.dictionary.stacks.row(samples.stack[row] as usize);

@@ -28,10 +28,51 @@ pub(super) fn groups<'a>(samples: &Samples, profiles: &'a [Profile]) -> Vec<Grou
     groups
 }
 
+/// Groups that are one pprof together, which can hold Samples of several shapes: those that are not larger than `fits`
+/// allows, of the same window, period, attributes and sample types.
+pub(super) fn chapters<'a>(groups: Vec<Group<'a>>, fits: impl Fn(&[Group<'a>]) -> bool) -> Vec<Vec<Group<'a>>> {
+    let mut chapters: Vec<Vec<Group<'a>>> = vec![];
+    let mut last: FxHashMap<u64, usize> = FxHashMap::default();
+    for group in groups {
+        let known = last.entry(group.key_hash()).or_insert(chapters.len());
+        match chapters.get_mut(*known) {
+            Some(chapter) if chapter[0].has_key_of(&group) => {
+                chapter.push(group);
+                if !fits(chapter) {
+                    let apart = chapter.split_off(chapter.len() - 1);
+                    *known = chapters.len();
+                    chapters.push(apart);
+                }
+            }
+            _ => {
+                *known = chapters.len();
+                chapters.push(vec![group]);
+            }
+        }
+    }
+    chapters
+}
+
 impl<'a> Group<'a> {
     /// The first of its Profiles: what it says of rows and window, all of them say.
     pub(super) fn first(&self) -> &'a Profile {
         self.0[0]
+    }
+
+    fn sample_types(&self) -> impl Iterator<Item = Option<ValueType>> {
+        self.0.iter().map(|profile| profile.sample_type)
+    }
+
+    fn has_key_of(&self, other: &Self) -> bool {
+        key(self.first()) == key(other.first()) && self.sample_types().eq(other.sample_types())
+    }
+
+    fn key_hash(&self) -> u64 {
+        let mut hasher = FxHasher::default();
+        let Profile { time_unix_nano, duration_nano, period, attributes, .. } = self.first();
+        (time_unix_nano, duration_nano, period, attributes).hash(&mut hasher);
+        self.sample_types().for_each(|kind| kind.map(|kind| (kind.name, kind.unit)).hash(&mut hasher));
+        hasher.finish()
     }
 
     fn takes(&self, samples: &Samples, profile: &Profile) -> bool {
@@ -41,19 +82,20 @@ impl<'a> Group<'a> {
                 && samples.timestamps.row(a) == samples.timestamps.row(b)
         };
         self.0.iter().all(|member| member.sample_type != profile.sample_type)
-            && shape(first) == shape(profile)
+            && key(first) == key(profile)
+            && first.rows.len() == profile.rows.len()
             && samples.stack[first.rows.clone()] == samples.stack[profile.rows.clone()]
             && samples.link[first.rows.clone()] == samples.link[profile.rows.clone()]
             && first.rows.clone().zip(profile.rows.clone()).all(same)
     }
 }
 
-type Shape<'a> = (u64, u64, Option<ValueType>, i64, &'a [u32], usize);
+type Key<'a> = (u64, u64, Option<ValueType>, i64, &'a [u32]);
 
-/// What Profiles of one group have in common beside their rows.
-fn shape(profile: &Profile) -> Shape<'_> {
-    let Profile { time_unix_nano, duration_nano, period_type, period, attributes, rows, .. } = profile;
-    (*time_unix_nano, *duration_nano, *period_type, *period, attributes, rows.len())
+/// What Profiles of one pprof have in common beside their rows.
+fn key(profile: &Profile) -> Key<'_> {
+    let Profile { time_unix_nano, duration_nano, period_type, period, attributes, .. } = profile;
+    (*time_unix_nano, *duration_nano, *period_type, *period, attributes)
 }
 
 /// The same for the same request always, so that the bytes of what is made are.

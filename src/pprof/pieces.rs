@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::groups::{Group, groups};
+use super::groups::{Group, chapters, groups};
 use crate::dictionary::Dictionary;
 use crate::profile_id::{Derived, derived_id};
 use crate::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles};
@@ -19,17 +19,27 @@ pub struct PieceLimits {
 }
 
 impl Profiles {
-    /// A piece as pieces of one Profile each.
+    /// A piece as pieces of one sample type each.
     pub fn apart(&self) -> Vec<Self> {
-        let alone = |resource: &ResourceProfiles, scope: &ScopeProfiles, profile: &Profile| {
-            let scopes = vec![ScopeProfiles { profiles: vec![profile.clone()], ..scope.shallow() }];
+        let (resource, count) = (&self.resources[0], self.column_count());
+        let scope = &resource.scopes[0];
+        let column = |first: usize| {
+            let profiles = scope.profiles.iter().skip(first).step_by(count).cloned().collect();
+            let scopes = vec![ScopeProfiles { profiles, ..scope.shallow() }];
             Self { resources: vec![ResourceProfiles { scopes, ..resource.shallow() }], ..self.clone() }
         };
-        self.iter().map(|(resource, scope, profile)| alone(resource, scope, profile)).collect()
+        (0..count).map(column).collect()
     }
 
-    /// Pieces that hold every Sample once, in order. Profiles that become one pprof are cut at the same rows, and stay
-    /// together.
+    /// How many sample types a piece has. Its Profiles are all types of some rows, then all types of other rows.
+    pub fn column_count(&self) -> usize {
+        let profiles = &self.resources[0].scopes[0].profiles;
+        let is_again = |profile: &Profile| profile.sample_type == profiles[0].sample_type;
+        profiles.iter().skip(1).position(is_again).map_or(profiles.len(), |others| others + 1)
+    }
+
+    /// Pieces that hold every Sample once. Profiles that become one pprof are cut at the same rows, and stay together;
+    /// those of the same key share a piece when they fit, whatever shape their Samples have.
     pub fn split_for_pprof(&self, limits: PieceLimits) -> Vec<Self> {
         // To be written anew: a piece reaches only some of what stands in the body.
         let (source, table_sources) = Default::default();
@@ -37,9 +47,9 @@ impl Profiles {
         let mut pieces = vec![];
         for resource in &self.resources {
             for scope in &resource.scopes {
-                for group in groups(&self.samples, &scope.profiles) {
-                    for (number, part) in self.parts(&group, limits).into_iter().enumerate() {
-                        let profiles = group.0.iter().map(|profile| cut(profile, &part, number as u64)).collect();
+                let fits = |groups: &[Group<'_>]| self.fit(groups, limits);
+                for chapter in chapters(groups(&self.samples, &scope.profiles), fits) {
+                    for profiles in self.cut_chapter(&chapter, limits) {
                         let scopes = vec![ScopeProfiles { profiles, ..scope.shallow() }];
                         pieces.push(Self {
                             body: self.body.clone(),
@@ -58,6 +68,22 @@ impl Profiles {
             }
         }
         pieces
+    }
+
+    /// The Profiles of each piece of a chapter: of all its groups, or of the parts of its only one.
+    fn cut_chapter(&self, chapter: &[Group<'_>], limits: PieceLimits) -> Vec<Vec<Profile>> {
+        let [group] = chapter else {
+            return vec![chapter.iter().flat_map(|group| &group.0).map(|&profile| profile.clone()).collect()];
+        };
+        let cut_all = |(number, part)| group.0.iter().map(|profile| cut(profile, &part, number as u64)).collect();
+        self.parts(group, limits).into_iter().enumerate().map(cut_all).collect()
+    }
+
+    /// Whether some groups are no more than a piece together.
+    fn fit(&self, groups: &[Group<'_>], limits: PieceLimits) -> bool {
+        let rows = || groups.iter().flat_map(|group| group.first().rows.clone());
+        let depth = |row: usize| self.dictionary.stacks.row(self.samples.stack[row] as usize).len();
+        rows().count() <= limits.samples && rows().map(depth).sum::<usize>() <= limits.locations
     }
 
     /// The rows of each piece of a group, from its first row on.

@@ -76,11 +76,14 @@ impl Profiles {
         let mut pprofs = vec![];
         for resource in &self.resources {
             for scope in &resource.scopes {
-                for group in groups(&self.samples, &scope.profiles) {
-                    let first = group.first();
-                    let named = options.named.clone().unwrap_or_else(|| self.own_names(&group));
+                let groups = groups(&self.samples, &scope.profiles);
+                // What has other names is one pprof.
+                let size = if options.named.is_some() { groups.len().max(1) } else { 1 };
+                for chapter in groups.chunks(size) {
+                    let first = chapter[0].first();
+                    let named = options.named.clone().unwrap_or_else(|| self.own_names(&chapter[0]));
                     let encoder = Encoder::new(self, options, &mut tables);
-                    let (body, counts) = encoder.encode(&group, scope.scope.as_ref());
+                    let (body, counts) = encoder.encode(chapter, scope.scope.as_ref());
                     pprofs.push(Pprof {
                         resource: self.resource_text(resource.resource.as_ref()),
                         scope: self.scope_name(scope.scope.as_ref()),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otelprof._core import Limits, Profiles
+from otelprof._core import gzip as gzip_core
 from otelprof.errors import InvalidRequestError, RequestTooLargeError, UnsupportedEncodingError
 from tests.reference.graft import example
 
@@ -189,3 +190,20 @@ def test_bomb(bomb: object, tmp_path: Path) -> None:
 
     assert answer in {"RequestTooLargeError", "InvalidRequestError"}
     assert int(growth) < 64 * MIB
+
+
+@pytest.mark.parametrize("level", [1, 6, 9])
+@pytest.mark.parametrize("body", [b"", b"a", bytes(range(256)) * 1000], ids=["empty", "one", "many"])
+def test_gzip(body: bytes, level: int) -> None:
+    """What we compress every reader has back, and the same body is the same bytes."""
+    packed = gzip_core(body, level)
+
+    assert body == gzip.decompress(packed)
+    assert packed == gzip_core(body, level)
+
+
+@pytest.mark.parametrize("level", [0, 10])
+def test_levels_of_gzip(level: int) -> None:
+    """There are nine of them."""
+    with pytest.raises(ValueError, match=f"level is 1 to 9, not {level}"):
+        gzip_core(b"", level)

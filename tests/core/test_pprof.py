@@ -23,6 +23,10 @@ from tests.reference.pprof_otlp import pprof_totals, totals
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
+        ExportProfilesServiceRequest,
+    )
+
     from otelprof._core import Pprof
 
 RESOURCE = (("service.name", "shop"), ("host.name", "é;"))
@@ -230,11 +234,41 @@ def test_deep_stacks() -> None:
     assert (3, 1) == (made.sample_count, made.cut_sample_count)
 
 
+def test_shapes_are_one_piece() -> None:
+    """Samples with timestamps and without are two Profiles of OTLP, and one pprof if it is not too large."""
+    profiles = Profiles.decode(two_shapes().SerializeToString())
+    assert 2 == profiles.profile_count
+    (piece,) = profiles.split_for_pprof(100, 100)
+    made = piece.to_pprof(
+        labels=[],
+        max_depth=9,
+        sample_types=[("samples", "count", 1)],
+        period_type=("", ""),
+        period=0,
+        time_unix_nano=0,
+    )
+
+    assert ((("samples", "count"),), 2) == (piece.sample_types, piece.sample_count)
+    assert [2] == [len(one.profiles.fold()) for one in piece.apart()]
+    assert sorted(profiles.fold()) == sorted(Profiles.from_pprof(made.body).fold())
+    assert [1, 1] == [one.sample_count for one in profiles.split_for_pprof(1, 100)]
+    assert [1, 1] == [one.sample_count for one in profiles.split_for_pprof(100, 1)]
+
+
+def two_shapes() -> ExportProfilesServiceRequest:
+    """A Profile of two Samples: one with values, and one with timestamps only."""
+    request = on_the_wire(Profiles.from_folded(b"main;work 3\nmain;rest 1\n"))
+    sample = request.resource_profiles[0].scope_profiles[0].profiles[0].samples[1]
+    del sample.values[:]
+    sample.timestamps_unix_nano.append(10**18)
+    return request
+
+
 @pytest.mark.parametrize(("types", "depth"), [([], 5), ([("a", "b", 1)] * 2, 5), ([("a", "b", 1)], 1)])
 def test_names_that_do_not_fit(types: list[tuple[str, str, int]], depth: int) -> None:
     """A piece is given a name for each of its sample types, and stacks that keep leaf and root."""
     (piece,) = Profiles.from_folded(b"a;b 3").split_for_pprof(1, 0)
-    with pytest.raises(ValueError, match="sample_types for 1 Profiles, or max_depth"):
+    with pytest.raises(ValueError, match="sample_types for the 1 of the piece, or max_depth"):
         piece.to_pprof(
             labels=[],
             max_depth=depth,

@@ -63,7 +63,7 @@ def test_our_bytes_are_the_same() -> None:
         series.labels.add(name="__name__", value="é" * (size % 2000))
         series.samples.add(raw_profile=b"x" * size)
         labels = [("__name__", "é" * (size % 2000))]
-        assert request == PushRequest.FromString(push_request(labels, b"x" * size))
+        assert request == PushRequest.FromString(push_request(tuple(labels), b"x" * size))
 
 
 def labels_with(name: str, value: str) -> Callable[[Any], None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class LabelSet:
     left_out: int
 
 
+@lru_cache(maxsize=256)  # of the configuration, again and again
 def label_name(attribute: str) -> str:
     """An attribute's key as every version of Pyroscope and Grafana shows it: `k8s_pod_name`."""
     name = _NO_LABEL.sub("_", attribute)

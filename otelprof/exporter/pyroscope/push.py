@@ -10,12 +10,13 @@ sent again depends on whether the server may have it already.
 from __future__ import annotations
 
 import base64
-import gzip
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from otelprof._core import gzip
 from otelprof.errors import (
     OtelprofError,
     OverloadedError,
@@ -30,8 +31,6 @@ from otelprof.exporter.http_client import HttpClient, HttpSettings, retry_after_
 from otelprof.telemetry.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from otelprof.clock import Clock
     from otelprof.exporter.http_client import HttpAnswer
     from otelprof.exporter.pyroscope.config import PyroscopeExporterConfig
@@ -109,7 +108,7 @@ class PushClient:
         """
         body = push_request(series.labels, series.pprof.body)
         if self._compresses:
-            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+            body = gzip(body, _GZIP_LEVEL)
         try:
             answer = self._client.post(self._url, body)
         except UnavailableError as error:
@@ -137,12 +136,14 @@ def request_headers(config: PyroscopeExporterConfig) -> dict[str, str]:
     return headers
 
 
-def push_request(labels: Iterable[tuple[str, str]], pprof: bytes) -> bytes:
+def push_request(labels: tuple[tuple[str, str], ...], pprof: bytes) -> bytes:
     """A `push.v1.PushRequest` of one series with one sample."""
-    pairs = b"".join(
-        _field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in labels
-    )
-    return _field(1, pairs + _field(2, _field(1, pprof)))
+    return _field(1, _label_pairs(labels) + _field(2, _field(1, pprof)))
+
+
+@lru_cache(maxsize=128)  # the labels of a series stay the same from request to request
+def _label_pairs(labels: tuple[tuple[str, str], ...]) -> bytes:
+    return b"".join(_field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in labels)
 
 
 def _field(number: int, content: bytes) -> bytes:

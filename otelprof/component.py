@@ -63,6 +63,11 @@ class ComponentConfig(BaseModel):
         """Whether it is an extension that `sending_queue.storage` can name."""
         return False
 
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """Of the process, where it sets one."""
+        return None
+
     def in_words(self) -> tuple[str, ...]:
         """What it will do, in plain words, one line each, for `otelprof validate`; nothing by default."""
         return ()

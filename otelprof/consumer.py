@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
     from otelprof._core import Limits, Observed, Profiles, Rejection
 
@@ -25,8 +26,35 @@ class TraceConsumer(Protocol):
         """
 
 
+class Reservation(Protocol):
+    """What one request has of the memory for all requests; nothing any more when its context is left."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def take(self, total_bytes: int) -> None:
+        """Have so much, before it is needed; nothing changes when it has as much already.
+
+        Raises:
+            RetryableError: there is no room now; the client may send the request again.
+        """
+
+    def settle(self, total_bytes: int) -> None:
+        """Have what the request turned out to need: less than was taken, or more."""
+
+
 class Consumer(Protocol):
     """Takes a decoded request; when it returns, the request is acknowledged."""
+
+    def reserve(self, client: str) -> Reservation:
+        """The memory of one request, which is taken before the request is read or inflated.
+
+        Args:
+            client: whom it is of. Who has most is refused first.
+        """
 
     @property
     def traces(self) -> TraceConsumer | None:

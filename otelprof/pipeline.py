@@ -4,8 +4,9 @@
                                                                          │
                                                     Exporter ◄─ Sender ◄─┘  one sender an exporter
 
-1. A receiver (`receiver/`) is called by a client, has the Rust core decode the body into a frozen `Profiles`,
-   and gives it to its intake. That is all it knows of what is behind it.
+1. A receiver (`receiver/`) is called by a client, takes memory for the request, of one budget for all of
+   them (`receiver/admission.py`), has the Rust core decode the body into a frozen `Profiles`, and gives it to
+   its intake. That is all it knows of what is behind it.
 2. The intake runs the processors (`processor/`) of every pipeline that the receiver is in. Each may refuse
    the request, or return another handle. Nothing was taken yet: a refusal is the client's answer, and so are
    the Profiles that a policy refused one by one.
@@ -36,6 +37,7 @@ from otelprof.control import PipelineParts, SamplingControl, ServiceControl
 from otelprof.delivery.decisions import DecisionGate, TraceIntake
 from otelprof.delivery.sender import DirectSender, Sender
 from otelprof.log.memory import MemoryLog
+from otelprof.receiver.admission import Admission
 from otelprof.telemetry.journal import PolicyJournal
 from otelprof.telemetry.logging import logger_for
 
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from otelprof.component import Component, Exporter, Processor, TraceProcessor
     from otelprof.config.exporter import SendingQueueConfig
     from otelprof.config.resolve import Config, ConfiguredComponent
-    from otelprof.consumer import TraceConsumer
+    from otelprof.consumer import Reservation, TraceConsumer
     from otelprof.log.memory import Held
     from otelprof.model import ComponentId
     from otelprof.telemetry.metrics import Metrics
@@ -79,6 +81,7 @@ class Service:
         gates = [pipeline.gate for pipeline in self._pipelines.values() if pipeline.gate is not None]
         self._gates = gates
         self._traces = TraceIntake(gates) if gates else None
+        self._admission = Admission(config.request_limit_bytes, metrics)
         self._receivers = [self._build_receiver(one) for one in self._used(Kind.RECEIVER).values()]
         self._ready_since: float | None = None
         self._extensions = self._build_extensions()
@@ -202,7 +205,7 @@ class Service:
             for id_, config in self._config.pipelines.items()
             if receiver.id in config.receivers
         ]
-        intake = Intake(pipelines, self._log, self._traces)
+        intake = Intake(pipelines, self._log, self._admission, self._traces)
         instance: Component = _create(receiver, self._settings(receiver), intake)
         return instance
 
@@ -262,16 +265,25 @@ class Intake:
     """The `Consumer` behind a receiver: all pipelines that the receiver is in."""
 
     def __init__(
-        self, pipelines: Iterable[Pipeline], log: MemoryLog, traces: TraceConsumer | None = None
+        self,
+        pipelines: Iterable[Pipeline],
+        log: MemoryLog,
+        admission: Admission,
+        traces: TraceConsumer | None = None,
     ) -> None:
         self._pipelines = tuple(pipelines)
         self._log = log
+        self._admission = admission
         self._traces = traces
 
     @property
     def traces(self) -> TraceConsumer | None:
         """Who takes traces; None when no pipeline asks for them."""
         return self._traces
+
+    def reserve(self, client: str) -> Reservation:
+        """The memory of one request: of the budget that all receivers share."""
+        return self._admission.reserve(client)
 
     def admit(self, expected_bytes: int) -> None:
         """Refuse, before it is read, what some queue has no room for.

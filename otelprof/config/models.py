@@ -184,6 +184,17 @@ class TelemetryConfig(Section):
     profiles: ProfilesConfig = ProfilesConfig()
 
 
+class AdmissionConfig(Section):
+    """Who is let in. The key is that of the collector's `otelarrow` receiver.
+
+    Attributes:
+        request_limit_mib: what the requests of all receivers may take while they are read and worked on, in
+            MiB, 1 to 1048576; None is half of what `memory_limiter` lets the process have, or 256 without.
+    """
+
+    request_limit_mib: int | None = Field(default=None, ge=1, le=1 << 20)
+
+
 class ServiceConfig(Section):
     """What runs.
 
@@ -191,6 +202,7 @@ class ServiceConfig(Section):
         extensions: what runs beside the pipelines, in the order of their start.
         pipelines: by id, `profiles` or `profiles/name`; at least one.
         telemetry: how otelprof speaks of itself.
+        admission: how much is let in at once.
         drain_timeout: seconds that queues are given to empty themselves at shutdown; what is left then is
             dropped, counted.
     """
@@ -200,4 +212,5 @@ class ServiceConfig(Section):
         min_length=1
     )
     telemetry: TelemetryConfig = TelemetryConfig()
+    admission: AdmissionConfig = AdmissionConfig()
     drain_timeout: Duration = 20.0

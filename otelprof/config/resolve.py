@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PIPELINE_KINDS: Final = (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER)
 """What pipelines are made of."""
 
+_MIB: Final = 1 << 20
+_DEFAULT_REQUEST_LIMIT_BYTES: Final = 256 * _MIB
 _SECTIONS: Final = (*(kind.value for kind in Kind), "service")
 _Components = dict[ComponentId, "ConfiguredComponent"]
 M = TypeVar("M", bound=BaseModel)
@@ -64,6 +66,19 @@ class Config:
     def telemetry(self) -> TelemetryConfig:
         """How otelprof speaks of itself."""
         return self.service.telemetry
+
+    @property
+    def request_limit_bytes(self) -> int:
+        """What all requests may take while they are read and worked on."""
+        limit_mib = self.service.admission.request_limit_mib
+        if limit_mib is not None:
+            return limit_mib * _MIB
+        used = {id_ for pipeline in self.pipelines.values() for id_ in pipeline.processors}
+        processors = self.components[Kind.PROCESSOR]
+        limits = [processors[id_].config.memory_limit_bytes for id_ in used]
+        return min(
+            (limit // 2 for limit in limits if limit is not None), default=_DEFAULT_REQUEST_LIMIT_BYTES
+        )
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:

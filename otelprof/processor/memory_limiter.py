@@ -16,7 +16,7 @@ from otelprof._core import Profiles
 from otelprof.component import ComponentConfig, ComponentSettings, ProcessorFactory
 from otelprof.config.units import Duration
 from otelprof.errors import OverloadedError
-from otelprof.telemetry.metrics import MEMORY_LIMITER_REFUSED
+from otelprof.telemetry.admission_metrics import MEMORY_LIMITER_REFUSED
 
 _MIB: Final = 1 << 20
 _DEFAULT_SPIKE_SHARE: Final = 0.2
@@ -58,6 +58,11 @@ class MemoryLimiterConfig(ComponentConfig):
             raise ValueError(message)
         return self
 
+    @property
+    def memory_limit_bytes(self) -> int:
+        """Where refusing begins, on this machine."""
+        return self.soft_limit_bytes(_total_memory_bytes())
+
     def soft_limit_bytes(self, total_bytes: int) -> int:
         """Where refusing begins.
 
@@ -77,7 +82,7 @@ class MemoryLimiter:
 
     def __init__(self, config: MemoryLimiterConfig, settings: ComponentSettings) -> None:
         self._check_interval_secs = config.check_interval
-        self._soft_limit_bytes = config.soft_limit_bytes(_total_memory_bytes())
+        self._soft_limit_bytes = config.memory_limit_bytes
         self._id = str(settings.id)
         self._clock = settings.clock
         self._logger = settings.logger

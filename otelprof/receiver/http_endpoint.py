@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ from otelprof.errors import (
     UnsupportedEncodingError,
     answer_for,
 )
+from otelprof.receiver.admission import client_at
 from otelprof.receiver.otlp_intake import VERSION_HEADER
 
 if TYPE_CHECKING:
@@ -36,10 +38,11 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from starlette.requests import Request
 
+    from otelprof.consumer import Reservation
     from otelprof.receiver.otlp_intake import OtlpIntake
     from otelprof.receiver.traces_intake import TracesIntake
 
-    Take = Callable[[bytes, str | None, str], Message | None]
+    Take = Callable[[bytes, str | None, str, Reservation], Message | None]
 
 PATH: Final = "/v1development/profiles"
 TRACES_PATH: Final = "/v1/traces"
@@ -84,15 +87,17 @@ class Target:
 def profiles_target(intake: OtlpIntake) -> Target:
     """Profiles, in protobuf and in JSON."""
     forms = (
-        _json(lambda body, version, peer: intake.take(body, version, peer, Profiles.from_json)),
-        _protobuf(lambda body, version, peer: intake.take(body, version, peer, Profiles.decode)),
+        _json(partial(intake.take, decode=Profiles.from_json)),
+        _protobuf(intake.take),
     )
     return Target(intake, {form.media_type: form for form in forms})
 
 
 def traces_target(intake: TracesIntake) -> Target:
     """Traces, in protobuf."""
-    return Target(intake, {_PROTOBUF: _protobuf(lambda body, _version, _peer: intake.take(body))})
+    return Target(
+        intake, {_PROTOBUF: _protobuf(lambda body, _version, _peer, memory: intake.take(body, memory))}
+    )
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,17 @@ class OtlpEndpoint:
         settings: its bounds.
         targets: where bodies go, by path.
         threads: where the intakes work, so that the loop goes on.
+        reserve: the memory of a request, by its client.
     """
 
     def __init__(
-        self, settings: EndpointSettings, targets: Mapping[str, Target], threads: ThreadPoolExecutor
+        self,
+        settings: EndpointSettings,
+        targets: Mapping[str, Target],
+        threads: ThreadPoolExecutor,
+        reserve: Callable[[str], Reservation],
     ) -> None:
+        self._reserve = reserve
         self._settings = settings
         self._targets = targets
         self._threads = threads
@@ -130,18 +141,12 @@ class OtlpEndpoint:
             target.intake.counts.answered("failed")
             message = _UNSUPPORTED.format(", ".join(target.forms))
             return await _early(request, PlainTextResponse(message, 415))
-        is_waiting = True
         try:
-            async with asyncio.timeout(self._settings.read_timeout_secs) as timeout, self._slots:
-                is_waiting = False
-                body = await self._body(request, target)
-                timeout.reschedule(None)
-                loop, version = asyncio.get_running_loop(), request.headers.get(VERSION_HEADER)
-                response = await loop.run_in_executor(self._threads, form.take, body, version, _peer(request))
-        except (_UnreadError, TimeoutError) as unread:
-            error = unread.error if isinstance(unread, _UnreadError) else self._late(is_waiting=is_waiting)
-            target.intake.counts.unread(error)
-            return await _early(request, _explained(request, target, form, error))
+            with self._reserve(client_at(request.client.host if request.client else "")) as memory:
+                response = await self._taken(request, target, form, memory)
+        except _UnreadError as unread:
+            target.intake.counts.unread(unread.error)
+            return await _early(request, _explained(request, target, form, unread.error))
         except ClientDisconnect:
             target.intake.counts.answered("failed")
             return Response(status_code=400)
@@ -150,7 +155,28 @@ class OtlpEndpoint:
         content = form.all_accepted if response is None else form.encode(response)
         return Response(content, media_type=form.media_type)
 
-    async def _body(self, request: Request, target: Target) -> bytes:
+    async def _taken(
+        self, request: Request, target: Target, form: Form, memory: Reservation
+    ) -> Message | None:
+        """What was refused of a request; None when nothing was.
+
+        Raises:
+            _UnreadError: it is refused before its end.
+            Exception: it is refused after it, or is a bug.
+        """
+        is_waiting = True
+        try:
+            async with asyncio.timeout(self._settings.read_timeout_secs) as timeout, self._slots:
+                is_waiting = False
+                body = await self._body(request, target, memory)
+                timeout.reschedule(None)
+                loop, version = asyncio.get_running_loop(), request.headers.get(VERSION_HEADER)
+                take = partial(form.take, body, version, _peer(request), memory)
+                return await loop.run_in_executor(self._threads, take)
+        except TimeoutError as late:
+            raise _UnreadError(self._late(is_waiting=is_waiting)) from late
+
+    async def _body(self, request: Request, target: Target, memory: Reservation) -> bytes:
         """The body as it came.
 
         Raises:
@@ -168,10 +194,12 @@ class OtlpEndpoint:
         chunks: list[bytes] = []
         came_bytes = 0
         if announced_bytes <= limit:
+            _take(memory, announced_bytes)
             async for chunk in request.stream():
                 came_bytes += len(chunk)
                 if came_bytes > limit:
                     break
+                _take(memory, came_bytes)
                 chunks.append(chunk)
         if max(announced_bytes, came_bytes) > limit:
             message = (
@@ -199,6 +227,18 @@ class _UnreadError(Exception):
     def __init__(self, error: OtelprofError) -> None:
         super().__init__(error)
         self.error = error
+
+
+def _take(memory: Reservation, total_bytes: int) -> None:
+    """Take memory for a body that is being read.
+
+    Raises:
+        _UnreadError: there is no room now.
+    """
+    try:
+        memory.take(total_bytes)
+    except OtelprofError as error:
+        raise _UnreadError(error) from error
 
 
 def _explained(request: Request, target: Target, form: Form, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Condition
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from otelprof.config.listen import listen
+from otelprof.receiver.admission import client_at
 from otelprof.receiver.otlp_intake import GRACE_SECS, VERSION_HEADER, OtlpIntake
 from otelprof.receiver.traces_intake import TRACES_EXPORT, TRACES_SERVICE, TracesIntake
 
@@ -121,6 +123,7 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
 
     def __init__(self, limits: Limits, component: ComponentSettings, consumer: Consumer) -> None:
         self._intake = OtlpIntake(limits, component, consumer, "grpc")
+        self._reserve = consumer.reserve
         self.names = [SERVICE]
         self._methods = {EXPORT: grpc.unary_unary_rpc_method_handler(self.export)}
         if consumer.traces is not None:
@@ -143,14 +146,14 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
 
     def export(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request: the bytes of an `ExportProfilesServiceResponse`, or an abort."""
-        with self._counted():
-            take = partial(self._intake.take, body, _version(context), context.peer())
+        with self._counted(), self._reserve(client_at(host_of(context.peer()))) as memory:
+            take = partial(self._intake.take, body, _version(context), context.peer(), memory)
             return self._answer(self._intake, take, context)
 
     def export_traces(self, body: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one request: the bytes of an `ExportTraceServiceResponse`, or an abort."""
-        with self._counted():
-            return self._answer(self._traces, partial(self._traces.take, body), context)
+        with self._counted(), self._reserve(client_at(host_of(context.peer()))) as memory:
+            return self._answer(self._traces, partial(self._traces.take, body, memory), context)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -175,6 +178,11 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         except Exception as error:  # noqa: BLE001 - explained, and logged
             return context.abort_with_status(rpc_status.to_status(intake.explain(error, context.peer())))
         return _ALL_ACCEPTED if response is None else response.SerializeToString()
+
+
+def host_of(peer: str) -> str:
+    """The address of a peer as gRPC says it, `ipv4:10.0.0.1:4711` or `ipv6:%5B::1%5D:4711`."""
+    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]") or peer
 
 
 def _version(context: grpc.ServicerContext) -> str | None:

@@ -65,6 +65,7 @@ class HttpReceiver:
         self._settings = settings
         self._id = component.id
         self._logger = component.logger
+        self._reserve = consumer.reserve
         limits = settings.limits
         self._targets = {PATH: profiles_target(OtlpIntake(limits, component, consumer, "http"))}
         if consumer.traces is not None:
@@ -87,7 +88,7 @@ class HttpReceiver:
             settings.max_body_bytes, settings.max_concurrent_requests, settings.read_timeout_secs
         )
         config = uvicorn.Config(
-            OtlpEndpoint(bounds, self._targets, threads).app,
+            OtlpEndpoint(bounds, self._targets, threads, self._reserve).app,
             http=connection_factory(settings.read_header_timeout_secs),  # type: ignore[arg-type] # makes one
             loop="asyncio",
             ws="none",

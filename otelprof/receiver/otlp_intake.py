@@ -20,6 +20,7 @@ from otelprof.errors import (
     RetryableError,
     answer_for,
 )
+from otelprof.receiver.admission import decoded
 from otelprof.telemetry import metrics
 from otelprof.telemetry.text import counted, printable
 from otelprof.telemetry.throttle import Throttle
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from otelprof._core import Limits, Rejection
     from otelprof.component import ComponentSettings
-    from otelprof.consumer import Consumer
+    from otelprof.consumer import Consumer, Reservation
     from otelprof.telemetry.metric_spec import MetricSpec
 
     Decode = Callable[[bytes, Limits | None], Profiles]
@@ -67,7 +68,12 @@ class OtlpIntake:
         self._explanations = Explanations(component, self.counts.answered)
 
     def take(
-        self, body: bytes, version: str | None, peer: str, decode: Decode | None = None
+        self,
+        body: bytes,
+        version: str | None,
+        peer: str,
+        memory: Reservation,
+        decode: Decode | None = None,
     ) -> ExportProfilesServiceResponse | None:
         """Acknowledge one request.
 
@@ -75,6 +81,7 @@ class OtlpIntake:
             body: as it came, compressed or not.
             version: what the client says in `VERSION_HEADER`; None, when it does not, is the one spoken here.
             peer: who sent it, for the log.
+            memory: of this request.
             decode: how its bytes are read; None is `Profiles.decode`.
 
         Returns:
@@ -87,12 +94,14 @@ class OtlpIntake:
         try:
             if version is not None and version != VERSION:
                 raise InvalidRequestError(WRONG_VERSION)
+            memory.take(len(body))
             # As the last request was; what cannot be taken is not worth reading.
             self._consumer.admit(int(len(body) * self._memory_per_wire_byte))
-            profiles = (decode or Profiles.decode)(body, self._limits)
+            profiles = decoded(body, self._limits, memory, decode or Profiles.decode)
         except OtelprofError as error:
             self.counts.unread(error)
             raise
+        memory.settle(len(body) + profiles.memory_bytes)
         self._memory_per_wire_byte = profiles.memory_bytes / max(1, len(body))
         self.counts.decoded(profiles)
         if profiles.revision != REVISIONS[-1]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otelprof.errors import OtelprofError
+from otelprof.receiver.admission import decoded
 from otelprof.receiver.otlp_intake import Explanations, unread_outcome
 from otelprof.telemetry.decision_metrics import (
     TRACES_RECEIVED,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from otelprof._core import Limits, Observed
     from otelprof.component import ComponentSettings
-    from otelprof.consumer import TraceConsumer
+    from otelprof.consumer import Reservation, TraceConsumer
 
 TRACES_SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
 TRACES_EXPORT: Final = f"/{TRACES_SERVICE}/Export"
@@ -43,11 +44,12 @@ class TracesIntake:
         self.counts = TraceCounts(component)
         self._explanations = Explanations(component, self.counts.answered)
 
-    def take(self, body: bytes) -> ExportTraceServiceResponse | None:
+    def take(self, body: bytes, memory: Reservation) -> ExportTraceServiceResponse | None:
         """Take one request over.
 
         Args:
             body: as it came, compressed or not.
+            memory: of this request.
 
         Returns:
             What was refused of it; None when nothing was.
@@ -57,7 +59,8 @@ class TracesIntake:
         """
         self.counts.came(len(body))
         try:
-            observed = self._consumer.observe(body, self._limits)
+            memory.take(len(body))
+            observed = decoded(body, self._limits, memory, self._consumer.observe)
         except OtelprofError as error:
             self.counts.unread(error)
             raise

@@ -20,6 +20,7 @@ import structlog
 from prometheus_client.metrics_core import Metric
 
 from otelprof.telemetry.admin_metrics import ADMIN_REQUESTS, INCIDENT_METRICS
+from otelprof.telemetry.admission_metrics import ADMISSION_METRICS
 from otelprof.telemetry.datadog_metrics import DATADOG_METRICS
 from otelprof.telemetry.decision_metrics import DECISION_METRICS
 from otelprof.telemetry.log_metrics import LOG_METRICS
@@ -152,13 +153,6 @@ UNLINKED_SAMPLES: Final = MetricSpec(
     "{sample}",
     ("service",),
     "Accepted samples without a trace id or without a span id.",
-)
-MEMORY_LIMITER_REFUSED: Final = MetricSpec(
-    "otelprof_memory_limiter_refused",
-    "counter",
-    "{request}",
-    ("processor",),
-    "Requests that the memory limiter refused; the client was asked to wait and send them again.",
 )
 PAYLOADS_DROPPED: Final = MetricSpec(
     "otelprof_payloads_dropped",
@@ -346,7 +340,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     REVISION_FIELDS_DROPPED,
     LINKED_SAMPLES,
     UNLINKED_SAMPLES,
-    MEMORY_LIMITER_REFUSED,
+    *ADMISSION_METRICS,
     LINK_SAMPLES,
     LINK_VALUE,
     LINK_CONFLICTS,

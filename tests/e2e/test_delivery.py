@@ -11,6 +11,7 @@ import pytest
 
 from otelprof._core import Profiles
 from otelprof.telemetry import metrics
+from otelprof.telemetry.admission_metrics import MEMORY_LIMITER_REFUSED
 from otelprof.testing.sink import Sink, SinkAnswer
 from tests.e2e.harness import Answer, Client, add_profile, exporter, one_pipeline, receiver, request, running
 from tests.recordings import name, recordings
@@ -238,7 +239,7 @@ def test_the_memory_limiter_refuses(sink: Sink, tmp_path: Path) -> None:
         answer = service.export(request().SerializeToString())
     assert (UNAVAILABLE, 2.0) == (answer.code, answer.retry_after_secs)
     assert answer.message.startswith("data refused due to high memory usage: ")
-    assert 1 == service.metrics.value(metrics.MEMORY_LIMITER_REFUSED, processor="memory_limiter")
+    assert 1 == service.metrics.value(MEMORY_LIMITER_REFUSED, processor="memory_limiter")
     assert [] == sink.requests
 
 

@@ -345,7 +345,7 @@ def test_a_client_that_goes_away(service: Running) -> None:
 
 def test_a_bug_is_not_shown_to_the_client(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that nobody expected is 500, without its text, and counted."""
-    monkeypatch.setattr("otelprof.receiver.otlp_intake.OtlpIntake.take", None)
+    monkeypatch.setattr("otelprof.receiver.otlp_intake.decoded", None)
     response = post(service.url, request().SerializeToString())
     assert (500, "internal error") == (response.status_code, status_of(response).message)
     assert 1 == service.metrics.value(metrics.RECEIVER_REQUESTS, receiver="otlp", outcome="bug")

@@ -11,6 +11,7 @@ from otelprof._core import Policy, Profiles, Rule
 from otelprof.clock import SystemClock
 from otelprof.log.memory import MemoryLog
 from otelprof.pipeline import Intake, Pipeline
+from otelprof.receiver.admission import Admission
 from otelprof.telemetry.metrics import Metrics
 from tests.e2e.harness import add_profile, request
 
@@ -41,14 +42,18 @@ LOOK, DEMOTE, REJECT = Step(), Step("demote"), Step("reject")
 REJECT_OTHERS = Step("reject", service="cart")
 
 
+def intake_of(pipelines: list[Pipeline]) -> Intake:
+    """The intake in front of pipelines."""
+    metrics = Metrics()
+    return Intake(pipelines, MemoryLog({}, SystemClock(), metrics), Admission(1 << 30, metrics))
+
+
 def told(*pipelines: list[Any]) -> list[tuple[str, int]]:
     """What a client is told of a request with a good Profile and a bad one, by what was refused."""
     message = request()
     add_profile(message, stack_index=99)
     profiles = Profiles.decode(message.SerializeToString())
-    intake = Intake(
-        [Pipeline(tuple(steps), (), ()) for steps in pipelines], MemoryLog({}, SystemClock(), Metrics())
-    )
+    intake = intake_of([Pipeline(tuple(steps), (), ()) for steps in pipelines])
     return [(one.reason, one.profile_count) for one in intake.consume(profiles)]
 
 
@@ -79,6 +84,6 @@ def test_two_refusals_of_one_pipeline_are_both_told() -> None:
     message.resource_profiles[1].scope_profiles[0].profiles[0].profile_id = b"another-profile!"
     profiles = Profiles.decode(message.SerializeToString())
     pipeline = Pipeline((REJECT, LOOK, REJECT_OTHERS), (), ())
-    intake = Intake([pipeline], MemoryLog({}, SystemClock(), Metrics()))
+    intake = intake_of([pipeline])
     messages = [rejection.message for rejection in intake.consume(profiles)]
     assert (2, True, True) == (len(messages), "checkout" in messages[0], "cart" in messages[1])

@@ -13,7 +13,8 @@ from otelprof.errors import OverloadedError
 from otelprof.model import ComponentId
 from otelprof.processor import memory_limiter
 from otelprof.processor.memory_limiter import MemoryLimiter, MemoryLimiterConfig
-from otelprof.telemetry.metrics import MEMORY_LIMITER_REFUSED, Metrics
+from otelprof.telemetry.admission_metrics import MEMORY_LIMITER_REFUSED
+from otelprof.telemetry.metrics import Metrics
 from otelprof.testing.clock import SimulatedClock
 
 MIB = 1 << 20

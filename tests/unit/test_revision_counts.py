@@ -12,6 +12,7 @@ from otelprof._core import Limits, Profiles, Rejection
 from otelprof.component import ComponentSettings, Kind
 from otelprof.errors import AmbiguousRevisionError
 from otelprof.model import ComponentId
+from otelprof.receiver.admission import Admission
 from otelprof.receiver.otlp_intake import OtlpIntake
 from otelprof.telemetry.metrics import REQUESTS_BY_REVISION, REVISION_FIELDS_DROPPED, Metrics
 from otelprof.testing.clock import SimulatedClock
@@ -21,14 +22,25 @@ from tests.reference.build import Build
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from otelprof.consumer import Reservation
+
 OLD = OWN / "old-schema" / "ap41-burn-cpu.otlp"
 CURRENT = OWN / "async-profiler" / "ap46-burn-cpu.otlp"
+
+
+def room(client: str = "somebody") -> Reservation:
+    """Memory of a budget that is never short."""
+    return Admission(1 << 30, Metrics()).reserve(client)
 
 
 class Taken:
     """A consumer that takes every request, and no traces."""
 
     traces = None
+
+    def reserve(self, client: str) -> Reservation:
+        """Of a budget that is never short."""
+        return room(client)
 
     def admit(self, expected_bytes: int) -> None:
         """There is room."""
@@ -57,7 +69,7 @@ def test_requests_are_counted_by_revision() -> None:
     """Each request counts under its revision, and what could not be carried under its field."""
     bench = Bench()
     for path in (OLD, OLD, CURRENT):
-        bench.intake.take(path.read_bytes(), None, "ipv4:10.0.0.1:1")
+        bench.intake.take(path.read_bytes(), None, "ipv4:10.0.0.1:1", room())
     dropped = bench.metrics.value(REVISION_FIELDS_DROPPED, receiver="otlp", field="aggregation_temporality")
     assert (2, 1, 4) == (bench.count("1.7"), bench.count("1.10"), dropped)
 
@@ -69,7 +81,7 @@ def test_ambiguous_requests_are_counted() -> None:
     sample = build.sample(profile, moments=[0], attributes={"thread.name": "main"})
     profile.attribute_indices.extend(sample.attribute_indices)
     with pytest.raises(AmbiguousRevisionError):
-        bench.intake.take(build.body, None, "")
+        bench.intake.take(build.body, None, "", room())
     assert 1 == bench.count("ambiguous")
 
 
@@ -78,9 +90,9 @@ def test_a_warning_names_the_sender() -> None:
     bench = Bench()
     with capture_logs() as logs:
         for peer in ("ipv4:10.0.0.1:1", "ipv4:10.0.0.2:1"):
-            bench.intake.take(OLD.read_bytes(), None, peer)
-        bench.intake.take(CURRENT.read_bytes(), None, "ipv4:10.0.0.3:1")
+            bench.intake.take(OLD.read_bytes(), None, peer, room())
+        bench.intake.take(CURRENT.read_bytes(), None, "ipv4:10.0.0.3:1", room())
         bench.clock.advance(60.0)
-        bench.intake.take(OLD.read_bytes(), None, "ipv4:10.0.0.2:1")
+        bench.intake.take(OLD.read_bytes(), None, "ipv4:10.0.0.2:1", room())
     told = [(line["log_level"], line["revision"], line["peer"], line["suppressed"]) for line in logs]
     assert [("warning", "1.7", "ipv4:10.0.0.1:1", 0), ("warning", "1.7", "ipv4:10.0.0.2:1", 1)] == told

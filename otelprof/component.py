@@ -22,7 +22,7 @@ from otelprof.errors import ConfigError, ConfigProblem
 from otelprof.telemetry.journal import PolicyJournal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import structlog
 
@@ -62,6 +62,21 @@ class ComponentConfig(BaseModel):
     def keeps_queues(self) -> bool:
         """Whether it is an extension that `sending_queue.storage` can name."""
         return False
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether it makes an `Authenticator`: an extension that `auth.authenticator` can name."""
+        return False
+
+    @property
+    def authenticators(self) -> Mapping[str, ComponentId]:
+        """The authenticators that it names, by the key that does."""
+        return {}
+
+    @property
+    def exposed(self) -> Mapping[str, str]:
+        """What it lets be read or changed on the way that should not be, by the key that does."""
+        return {}
 
     @property
     def memory_limit_bytes(self) -> int | None:
@@ -153,8 +168,45 @@ class Extension(Component, Protocol):
 
 
 @dataclass(frozen=True)
+class Principal:
+    """Who sends, as an authenticator knows them.
+
+    Attributes:
+        client: whom the memory of their requests counts for; no secret can be read from it.
+        charge: is told the bytes of each request, and raises OverloadedError when there are too many.
+    """
+
+    client: str
+    charge: Callable[[int], None]
+
+
+class Authenticator(Extension, Protocol):
+    """An extension that knows clients, and has something that others know. Safe to use from any thread."""
+
+    def authenticate(self, headers: Sequence[str]) -> Principal:
+        """Who sends.
+
+        Args:
+            headers: each `authorization` of the request.
+
+        Raises:
+            UnauthenticatedError: it cannot be told.
+        """
+
+    def authorization(self) -> tuple[str, str]:
+        """Name and value of the header that a request is to be sent with, as it is now.
+
+        Raises:
+            RetryableError: there is none yet.
+        """
+
+
+@dataclass(frozen=True)
 class ComponentSettings:
-    """What every component is given beside its configuration."""
+    """What every component is given beside its configuration.
+
+    `authenticators` are there from `start` on.
+    """
 
     id: ComponentId
     kind: Kind
@@ -162,6 +214,7 @@ class ComponentSettings:
     metrics: Metrics
     clock: Clock
     journal: PolicyJournal = field(default_factory=PolicyJournal)
+    authenticators: Mapping[ComponentId, Authenticator] = field(default_factory=dict)
 
 
 C = TypeVar("C", bound=ComponentConfig)

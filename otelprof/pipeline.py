@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from otelprof._core import Profiles, Rejection
     from otelprof.clock import Clock
-    from otelprof.component import Component, Exporter, Processor, TraceProcessor
+    from otelprof.component import Authenticator, Component, Exporter, Processor, TraceProcessor
     from otelprof.config.exporter import SendingQueueConfig
     from otelprof.config.resolve import Config, ConfiguredComponent
     from otelprof.consumer import Reservation, TraceConsumer
@@ -71,6 +71,7 @@ class Service:
         self._metrics = metrics
         self._clock = clock
         self._journal = PolicyJournal()
+        self._authenticators: dict[ComponentId, Authenticator] = {}
         # From the end to the beginning: each part is given what is behind it.
         exporters = self._used(Kind.EXPORTER)
         queues = {id_: _exporter_config(one).sending_queue for id_, one in exporters.items()}
@@ -217,12 +218,22 @@ class Service:
         control = ServiceControl(parts, self._controls, self._clock, lambda: self._ready_since)
         configured = self._config.components[Kind.EXTENSION]
         named = [configured[id_] for id_ in self._config.service.extensions]
-        return [_create(one, self._settings(one), control) for one in named]
+        extensions = [_create(one, self._settings(one), control) for one in named]
+        for one, extension in zip(named, extensions, strict=True):
+            if one.config.authenticates:
+                self._authenticators[one.id] = extension
+        return extensions
 
     def _settings(self, component: ConfiguredComponent) -> ComponentSettings:
         logger = logger_for(component.id, component.kind.value)
         return ComponentSettings(
-            component.id, component.kind, logger, self._metrics, self._clock, self._journal
+            component.id,
+            component.kind,
+            logger,
+            self._metrics,
+            self._clock,
+            self._journal,
+            self._authenticators,
         )
 
 

@@ -1,4 +1,4 @@
-"""From a YAML file to plain values, with `${env:NAME}` expanded.
+"""From a YAML file to plain values, with `${env:NAME}` and `${file:PATH}` expanded.
 
 Scalars are typed as in YAML 1.2, so `no` and `2026-01-01` are texts, as they are to a collector. What a
 variable holds can become a scalar, never structure. What is wrong is collected, not raised, so that a user
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -17,10 +18,10 @@ from otelprof.errors import ConfigProblem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 _REFERENCE: Final = re.compile(r"\$\$|\$\{([^}]*)\}")
 _ENV: Final = re.compile(r"env:([A-Za-z_][0-9A-Za-z_]*)(?::-(.*))?", re.DOTALL)
+_FILE: Final = "file:"
 _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = f"{_TAG}merge"
 _COLLECTIONS: Final = (f"{_TAG}map", f"{_TAG}seq")
@@ -142,26 +143,41 @@ class _Reader:
         try:
             return self._loader.construct_object(yaml.ScalarNode(tag, text, node.start_mark, node.end_mark))
         except (yaml.constructor.ConstructorError, ValueError):
-            self._problem(path, f"{_line(node)}: {text!r} is not of type {tag.removeprefix(_TAG)}")
+            self._problem(path, f"{_line(node)}: {node.value!r} is not of type {tag.removeprefix(_TAG)}")
             return text
 
     def _expand(self, match: re.Match[str], path: str) -> str:
         written = match[0]
         if written == "$$":
             return "$"
+        if match[1] is not None and match[1].startswith(_FILE) and "${" not in match[1]:
+            return self._file(match[1].removeprefix(_FILE), written, path)
         reference = _ENV.fullmatch(match[1])
         if reference is None or "${" in match[1]:
             self._problem(
                 path,
-                f"{written} is not understood: write ${{env:NAME}} or ${{env:NAME:-default}}, and $$ for a $",
+                f"{written} is not understood: write ${{env:NAME}}, ${{env:NAME:-default}} or "
+                "${file:PATH}, and $$ for a $",
             )
             return written
+        return self._variable(reference, written, path)
+
+    def _variable(self, reference: re.Match[str], written: str, path: str) -> str:
         name = reference[1]
         value: str | None = self._environ.get(name, reference[2])
         if value is None:
             self._problem(path, f"the environment variable {name} is not set, and {written} has no default")
             return written
         return value
+
+    def _file(self, name: str, written: str, path: str) -> str:
+        """The content of a file, as a secret that is mounted."""
+        try:
+            return Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            self._problem(path, f"{written} cannot be read: {why}")
+            return written
 
     def _problem(self, path: str, message: str) -> None:
         self.problems.append(ConfigProblem(path, message))

@@ -114,7 +114,9 @@ class _Resolver:
             return None
         self.problems.extend(_trace_problems(components, service))
         self.problems.extend(_storage_problems(components, service))
-        return Config(components, service, tuple(_unused(components, service)))
+        self.problems.extend(_auth_problems(components, service))
+        warnings = (*_unused(components, service), *_exposed(components))
+        return Config(components, service, warnings)
 
     def _components(self, kind: Kind) -> _Components:
         found: _Components = {}
@@ -226,6 +228,33 @@ def _storage_problems(
             message = f"{storage} is a second storage beside {first}: one log serves all exporters, name one"
             yield ConfigProblem(path, message)
             del named[storage]
+
+
+def _auth_problems(components: Mapping[Kind, _Components], service: ServiceConfig) -> Iterator[ConfigProblem]:
+    """What is wrong with the authenticators that components name."""
+    extensions = components[Kind.EXTENSION]
+    running = [str(one) for one in service.extensions]
+    for kind, defined in components.items():
+        for id_, component in defined.items():
+            for key, named in component.config.authenticators.items():
+                path = f"{join(kind.value, str(id_))}.{key}"
+                if named not in service.extensions:
+                    message = (
+                        f"{named} is not in service.extensions, which has {', '.join(running) or 'none'}"
+                    )
+                    yield ConfigProblem(path, message, nearest(str(named), running))
+                elif named in extensions and not extensions[named].config.authenticates:
+                    yield ConfigProblem(path, f"{named} knows no clients: name a bearertokenauth")
+
+
+def _exposed(components: Mapping[Kind, _Components]) -> list[ConfigProblem]:
+    """Secrets that go over a network in the clear."""
+    return [
+        ConfigProblem(f"{join(kind.value, str(id_))}.{key}", message)
+        for kind, defined in components.items()
+        for id_, component in defined.items()
+        for key, message in component.config.exposed.items()
+    ]
 
 
 def _unused(components: Mapping[Kind, _Components], service: ServiceConfig) -> list[ConfigProblem]:

@@ -26,7 +26,7 @@ from otelprof.errors import (
 from otelprof.telemetry.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otelprof.config.tls import ClientTLS
 
@@ -71,6 +71,7 @@ class GrpcSettings:
         metadata: sent with each call.
         timeout_secs: what one call may take.
         compression: of requests.
+        authorization: makes further metadata of each call; raises RetryableError when it cannot.
     """
 
     target: str
@@ -80,6 +81,7 @@ class GrpcSettings:
     metadata: Sequence[tuple[str, str]]
     timeout_secs: float
     compression: Literal["gzip", "none"]
+    authorization: Callable[[], tuple[str, str]] | None = None
 
 
 class GrpcClient:
@@ -113,8 +115,10 @@ class GrpcClient:
             PermanentError: it refuses the request, or us.
         """
         settings = self._settings
+        own = () if settings.authorization is None else (settings.authorization(),)
+        metadata = (*settings.metadata, *own)
         try:
-            return self._export(body, timeout=settings.timeout_secs, metadata=tuple(settings.metadata))
+            return self._export(body, timeout=settings.timeout_secs, metadata=metadata)
         except grpc.RpcError as error:
             raise error_of(error, settings.endpoint) from error
         except ValueError as error:

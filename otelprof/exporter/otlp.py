@@ -4,6 +4,7 @@ Keys and defaults are those of the collector's `otlp_grpc` exporter.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
 from google.protobuf.message import DecodeError
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from otelprof._core import Profiles
 from otelprof.component import ComponentSettings, ExporterFactory
+from otelprof.config.auth import AuthConfig, authenticator_of
 from otelprof.config.endpoint import Endpoint
 from otelprof.config.exporter import ExporterConfig
 from otelprof.config.header import check_header
@@ -21,6 +23,7 @@ from otelprof.config.tls import ClientTLS
 from otelprof.errors import UnavailableError
 from otelprof.exporter.grpc_client import GrpcClient, GrpcSettings
 from otelprof.exporter.otlp_answer import VERSION_HEADER, NextHop
+from otelprof.model import ComponentId
 
 _SCHEME: Final = re.compile(r"(https?://|dns:///)?(.*?)/?")
 
@@ -49,12 +52,14 @@ class OtlpExporterConfig(ExporterConfig):
         endpoint: `host:port`, with `https://`, `http://` or `dns:///` before it if you like.
         tls: on, unless `insecure: true`.
         headers: sent with each request; values are never logged.
+        auth: an extension whose token is sent with each request, as it is then.
         compression: `gzip`, or `none` where CPU is dearer than bytes.
     """
 
     endpoint: Annotated[str, AfterValidator(_check_endpoint)]
     tls: ClientTLS = ClientTLS()
     headers: dict[str, SecretStr] = Field(default_factory=dict)
+    auth: AuthConfig | None = None
     compression: Literal["gzip", "none"] = "gzip"
 
     @field_validator("headers")
@@ -70,7 +75,26 @@ class OtlpExporterConfig(ExporterConfig):
         if self.endpoint.startswith("https://") and self.tls.insecure:
             message = f"{self.endpoint} and tls.insecure: true contradict each other: remove one"
             raise ValueError(message)
+        if self.auth is not None and "authorization" in self.headers:
+            message = "headers has authorization, and auth.authenticator sends one: remove one of them"
+            raise ValueError(message)
         return self
+
+    @property
+    def authenticators(self) -> Mapping[str, ComponentId]:
+        """Whose token is sent."""
+        return authenticator_of(self.auth)
+
+    @property
+    def exposed(self) -> Mapping[str, str]:
+        """A token that is sent in the clear."""
+        match = _SCHEME.fullmatch(self.endpoint)
+        is_near = match is not None and Endpoint.parse(match[2]).is_loopback
+        if self.auth is None or not self.tls.insecure or is_near:
+            return {}
+        return {
+            "tls.insecure": f"the token of {self.auth.authenticator} goes to {self.endpoint} in the clear"
+        }
 
     @property
     def target(self) -> str:
@@ -86,6 +110,7 @@ class OtlpExporter:
         self._config = config
         self._id = str(settings.id)
         self._next_hop = NextHop(config.endpoint, settings)
+        self._authenticators = settings.authenticators
         self._client: GrpcClient | None = None
 
     def start(self) -> None:
@@ -105,6 +130,9 @@ class OtlpExporter:
                 metadata=(VERSION_HEADER, *secrets),
                 timeout_secs=config.timeout,
                 compression=config.compression,
+                authorization=None
+                if config.auth is None
+                else self._authenticators[config.auth.authenticator].authorization,
             )
         )
 

@@ -3,19 +3,24 @@
 Keys are those of the collector's `otlp_http` exporter. HTTP/1.1, with a pool of connections that are kept.
 """
 
+from collections.abc import Mapping
 from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
 import zstandard
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from otelprof._core import Profiles, gzip
 from otelprof.component import ComponentSettings, ExporterFactory
+from otelprof.config.auth import AuthConfig, authenticator_of
+from otelprof.config.endpoint import Endpoint
 from otelprof.config.exporter import ExporterConfig
 from otelprof.config.header import check_headers
 from otelprof.config.tls import ClientTLS
 from otelprof.exporter.http_client import HttpSettings, HttpUrl
 from otelprof.exporter.otlp_answer import VERSION_HEADER
 from otelprof.exporter.otlp_post import OtlpPost
+from otelprof.model import ComponentId
 
 PATH: Final = "/v1development/profiles"
 
@@ -37,6 +42,7 @@ class OtlpHttpExporterConfig(ExporterConfig):
         encoding: of requests, `proto` or `json`.
         compression: of requests, `zstd`, `gzip` or `none`.
         headers: sent with each request; values are never logged.
+        auth: an extension whose token is sent with each request, as it is then.
         tls: how a server of an https URL is proved.
     """
 
@@ -45,6 +51,7 @@ class OtlpHttpExporterConfig(ExporterConfig):
     encoding: Literal["proto", "json"] = "proto"
     compression: Literal["zstd", "gzip", "none"] = "zstd"
     headers: dict[str, SecretStr] = Field(default_factory=dict)
+    auth: AuthConfig | None = None
     tls: ClientTLS = ClientTLS()
 
     @field_validator("headers")
@@ -60,7 +67,24 @@ class OtlpHttpExporterConfig(ExporterConfig):
         if self.url.startswith("https://") and self.tls.insecure:
             message = f"{self.url} and tls.insecure: true contradict each other: remove one"
             raise ValueError(message)
+        if self.auth is not None and "authorization" in self.headers:
+            message = "headers has authorization, and auth.authenticator sends one: remove one of them"
+            raise ValueError(message)
         return self
+
+    @property
+    def authenticators(self) -> Mapping[str, ComponentId]:
+        """Whose token is sent."""
+        return authenticator_of(self.auth)
+
+    @property
+    def exposed(self) -> Mapping[str, str]:
+        """A token that is sent in the clear."""
+        url = urlsplit(self.url)
+        is_near = Endpoint(url.hostname or "", 0).is_loopback
+        if self.auth is None or url.scheme == "https" or is_near:
+            return {}
+        return {"auth": f"the token of {self.auth.authenticator} goes to {self.url} in the clear"}
 
     @property
     def url(self) -> str:
@@ -74,6 +98,7 @@ class OtlpHttpExporter(OtlpPost):
     def __init__(self, config: OtlpHttpExporterConfig, settings: ComponentSettings) -> None:
         super().__init__(config.url, settings)
         self._config = config
+        self._authenticators = settings.authenticators
 
     def _http_settings(self) -> HttpSettings:
         config = self._config
@@ -90,6 +115,10 @@ class OtlpHttpExporter(OtlpPost):
             tls=config.tls if config.url.startswith("https://") else None,
             tls_path=f"exporters.{self._id}.tls",
         )
+
+    def _authorization(self) -> Mapping[str, str]:
+        auth = self._config.auth
+        return {} if auth is None else dict([self._authenticators[auth.authenticator].authorization()])
 
     def _written(self, profiles: Profiles) -> bytes:
         return profiles.to_json() if self._config.encoding == "json" else profiles.to_otlp()

@@ -15,6 +15,8 @@ from otelprof.exporter.otlp_answer import NextHop
 from otelprof.exporter.otlp_http_answer import error_of, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from otelprof._core import Profiles
     from otelprof.component import ComponentSettings
     from otelprof.exporter.http_client import HttpSettings
@@ -38,6 +40,10 @@ class OtlpPost(ABC):
     @abstractmethod
     def _http_settings(self) -> HttpSettings:
         """How to reach the far side, with the headers of every request."""
+
+    def _authorization(self) -> Mapping[str, str]:
+        """Headers of one request, beside those of every one; none by default."""
+        return {}
 
     @abstractmethod
     def _written(self, profiles: Profiles) -> bytes:
@@ -67,7 +73,7 @@ class OtlpPost(ABC):
             message = f"the exporter of {self._url} does not run"
             raise UnavailableError(message)
         body = self._written(profiles)
-        sent = client.post(self._url, self._compressed(body))
+        sent = client.post(self._url, self._compressed(body), self._authorization())
         if not sent.response.is_success:
             raise error_of(sent, self._url, self._clock)
         answer = ExportProfilesServiceResponse()

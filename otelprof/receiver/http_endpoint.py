@@ -24,11 +24,12 @@ from otelprof.errors import (
     OtelprofError,
     RequestTooLargeError,
     RetryableError,
+    UnauthenticatedError,
     UnavailableError,
     UnsupportedEncodingError,
     answer_for,
 )
-from otelprof.receiver.admission import client_at
+from otelprof.receiver.auth import AUTHORIZATION
 from otelprof.receiver.otlp_intake import VERSION_HEADER
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from starlette.requests import Request
 
+    from otelprof.component import Principal
     from otelprof.consumer import Reservation
+    from otelprof.receiver.auth import Clients
     from otelprof.receiver.otlp_intake import OtlpIntake
     from otelprof.receiver.traces_intake import TracesIntake
 
@@ -116,6 +119,7 @@ class OtlpEndpoint:
         settings: its bounds.
         targets: where bodies go, by path.
         threads: where the intakes work, so that the loop goes on.
+        clients: who may send.
         reserve: the memory of a request, by its client.
     """
 
@@ -124,8 +128,10 @@ class OtlpEndpoint:
         settings: EndpointSettings,
         targets: Mapping[str, Target],
         threads: ThreadPoolExecutor,
+        clients: Clients,
         reserve: Callable[[str], Reservation],
     ) -> None:
+        self._clients = clients
         self._reserve = reserve
         self._settings = settings
         self._targets = targets
@@ -142,8 +148,9 @@ class OtlpEndpoint:
             message = _UNSUPPORTED.format(", ".join(target.forms))
             return await _early(request, PlainTextResponse(message, 415))
         try:
-            with self._reserve(client_at(request.client.host if request.client else "")) as memory:
-                response = await self._taken(request, target, form, memory)
+            principal = self._principal(request)
+            with self._reserve(principal.client) as memory:
+                response = await self._taken(request, target, form, (principal, memory))
         except _UnreadError as unread:
             target.intake.counts.unread(unread.error)
             return await _early(request, _explained(request, target, form, unread.error))
@@ -155,8 +162,20 @@ class OtlpEndpoint:
         content = form.all_accepted if response is None else form.encode(response)
         return Response(content, media_type=form.media_type)
 
+    def _principal(self, request: Request) -> Principal:
+        """Who sends.
+
+        Raises:
+            _UnreadError: they do not say, and have to.
+        """
+        host = request.client.host if request.client else ""
+        try:
+            return self._clients.authenticate(request.headers.getlist(AUTHORIZATION), host)
+        except OtelprofError as error:
+            raise _UnreadError(error) from error
+
     async def _taken(
-        self, request: Request, target: Target, form: Form, memory: Reservation
+        self, request: Request, target: Target, form: Form, admitted: tuple[Principal, Reservation]
     ) -> Message | None:
         """What was refused of a request; None when nothing was.
 
@@ -168,15 +187,17 @@ class OtlpEndpoint:
         try:
             async with asyncio.timeout(self._settings.read_timeout_secs) as timeout, self._slots:
                 is_waiting = False
-                body = await self._body(request, target, memory)
+                body = await self._body(request, target, *admitted)
                 timeout.reschedule(None)
                 loop, version = asyncio.get_running_loop(), request.headers.get(VERSION_HEADER)
-                take = partial(form.take, body, version, _peer(request), memory)
+                take = partial(form.take, body, version, _peer(request), admitted[1])
                 return await loop.run_in_executor(self._threads, take)
         except TimeoutError as late:
             raise _UnreadError(self._late(is_waiting=is_waiting)) from late
 
-    async def _body(self, request: Request, target: Target, memory: Reservation) -> bytes:
+    async def _body(
+        self, request: Request, target: Target, principal: Principal, memory: Reservation
+    ) -> bytes:
         """The body as it came.
 
         Raises:
@@ -194,12 +215,12 @@ class OtlpEndpoint:
         chunks: list[bytes] = []
         came_bytes = 0
         if announced_bytes <= limit:
-            _take(memory, announced_bytes)
+            _admit(partial(principal.charge, announced_bytes), partial(memory.take, announced_bytes))
             async for chunk in request.stream():
                 came_bytes += len(chunk)
                 if came_bytes > limit:
                     break
-                _take(memory, came_bytes)
+                _admit(partial(memory.take, came_bytes))
                 chunks.append(chunk)
         if max(announced_bytes, came_bytes) > limit:
             message = (
@@ -207,6 +228,8 @@ class OtlpEndpoint:
                 "protocols.http.max_request_body_size"
             )
             raise _UnreadError(RequestTooLargeError(message))
+        if came_bytes > announced_bytes:
+            _admit(partial(principal.charge, came_bytes - announced_bytes))
         body = b"".join(chunks)
         found = next((name for name, magic in _MAGIC.items() if body.startswith(magic)), "identity")
         if found != encoding:
@@ -229,14 +252,15 @@ class _UnreadError(Exception):
         self.error = error
 
 
-def _take(memory: Reservation, total_bytes: int) -> None:
-    """Take memory for a body that is being read.
+def _admit(*steps: Callable[[], None]) -> None:
+    """Let a body in that is being read.
 
     Raises:
-        _UnreadError: there is no room now.
+        _UnreadError: it is not let in.
     """
     try:
-        memory.take(total_bytes)
+        for step in steps:
+            step()
     except OtelprofError as error:
         raise _UnreadError(error) from error
 
@@ -247,6 +271,8 @@ def _explained(request: Request, target: Target, form: Form, error: Exception) -
     headers = {}
     if isinstance(known, RetryableError):
         headers["retry-after"] = str(max(1, ceil(known.retry_after_secs or 0.0)))
+    if isinstance(known, UnauthenticatedError):
+        headers["www-authenticate"] = "Bearer"
     content = form.encode(status)
     return Response(content, answer_for(known).http_status, headers, form.media_type)
 

@@ -1,16 +1,19 @@
 """The `otlp` receiver: its configuration and its factory."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import BeforeValidator, ByteSize, Field, model_validator
 
 from otelprof._core import Limits
 from otelprof.component import ComponentConfig, ComponentSettings, ReceiverFactory
+from otelprof.config.auth import AuthConfig
 from otelprof.config.endpoint import Endpoint
 from otelprof.config.section import Section
 from otelprof.config.tls import ServerTLS
 from otelprof.config.units import Duration, Size
 from otelprof.consumer import Consumer
+from otelprof.model import ComponentId
 
 if TYPE_CHECKING:
     from otelprof.receiver.otlp_grpc import GrpcReceiver
@@ -28,25 +31,33 @@ class _ListenerConfig(Section):
         endpoint: where to listen.
         max_concurrent_requests: how many are worked on at once, 1 to 1000; further ones wait.
         tls: None listens in the clear.
+        auth: who authenticates clients; None lets anybody send.
         allow_unauthenticated: let anybody who can reach a non-loopback endpoint send.
     """
 
     endpoint: Endpoint
     max_concurrent_requests: int = Field(default=64, ge=1, le=1000)
     tls: ServerTLS | None = None
+    auth: AuthConfig | None = None
     allow_unauthenticated: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         mutual_tls = self.tls is not None and self.tls.client_ca_file is not None
-        if not (self.endpoint.is_loopback or mutual_tls or self.allow_unauthenticated):
+        is_closed = self.endpoint.is_loopback or mutual_tls or self.auth is not None
+        if not (is_closed or self.allow_unauthenticated):
             message = (
                 f"{self.endpoint} can be reached from other machines: give tls.cert_file, tls.key_file and "
-                "tls.client_ca_file so that clients prove themselves, or write allow_unauthenticated: true "
-                "to let anybody send"
+                "tls.client_ca_file so that clients prove themselves, or auth.authenticator so that they "
+                "need a token, or write allow_unauthenticated: true to let anybody send"
             )
             raise ValueError(message)
         return self
+
+    @property
+    def sends_tokens_in_the_clear(self) -> bool:
+        """Whether who listens on the way learns a token."""
+        return self.auth is not None and self.tls is None and not self.endpoint.is_loopback
 
 
 class GrpcConfig(_ListenerConfig):
@@ -122,6 +133,32 @@ class OtlpReceiverConfig(ComponentConfig):
     protocols: ProtocolsConfig
     limits: LimitsConfig = LimitsConfig()
 
+    @property
+    def authenticators(self) -> Mapping[str, ComponentId]:
+        """Those of each protocol."""
+        return {
+            f"{path}.auth.authenticator": one.auth.authenticator
+            for path, one in self._listeners()
+            if one.auth is not None
+        }
+
+    @property
+    def exposed(self) -> Mapping[str, str]:
+        """Tokens that clients send in the clear."""
+        return {
+            f"{path}.tls": f"tokens come to {one.endpoint} in the clear: give tls.cert_file and "
+            "tls.key_file, unless something in front of it has TLS"
+            for path, one in self._listeners()
+            if one.sends_tokens_in_the_clear
+        }
+
+    def _listeners(self) -> Iterator[tuple[str, "GrpcConfig | HttpConfig"]]:
+        """The protocols that are spoken, with their keys."""
+        if self.protocols.grpc is not None:
+            yield "protocols.grpc", self.protocols.grpc
+        if self.protocols.http is not None:
+            yield "protocols.http", self.protocols.http
+
     def core_limits(self, max_message_bytes: int) -> Limits:
         """What a request may hold, of a protocol whose messages may take so many bytes as they come."""
         limits = self.limits.model_dump()
@@ -169,6 +206,7 @@ def _grpc(
         max_message_bytes=max_message_bytes,
         max_concurrent_requests=grpc.max_concurrent_requests,
         tls=grpc.tls,
+        auth=grpc.auth,
         limits=config.core_limits(max_message_bytes),
     )
     return GrpcReceiver(grpc_settings, settings, consumer)
@@ -187,6 +225,7 @@ def _http(
         read_timeout_secs=http.read_timeout,
         idle_timeout_secs=http.idle_timeout,
         tls=http.tls,
+        auth=http.auth,
         limits=config.core_limits(http.max_request_body_size),
     )
     return HttpReceiver(http_settings, settings, consumer)

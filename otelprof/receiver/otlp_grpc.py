@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import Condition
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import unquote
 
 import grpc
@@ -21,7 +21,8 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from otelprof.config.listen import listen
-from otelprof.receiver.admission import client_at
+from otelprof.errors import OtelprofError
+from otelprof.receiver.auth import AUTHORIZATION, Clients, charge
 from otelprof.receiver.otlp_intake import GRACE_SECS, VERSION_HEADER, OtlpIntake
 from otelprof.receiver.traces_intake import TRACES_EXPORT, TRACES_SERVICE, TracesIntake
 
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from otelprof._core import Limits
-    from otelprof.component import ComponentSettings
+    from otelprof.component import ComponentSettings, Principal
+    from otelprof.config.auth import AuthConfig
     from otelprof.config.endpoint import Endpoint
     from otelprof.config.tls import ServerTLS
-    from otelprof.consumer import Consumer
+    from otelprof.consumer import Consumer, Reservation
+
+    _Intake = OtlpIntake | TracesIntake
+    _Handle = Callable[..., bytes]
 
 SERVICE: Final = "opentelemetry.proto.collector.profiles.v1development.ProfilesService"
 EXPORT: Final = f"/{SERVICE}/Export"
@@ -57,6 +62,7 @@ class GrpcSettings:
     max_message_bytes: int
     max_concurrent_requests: int
     tls: ServerTLS | None
+    auth: AuthConfig | None
     limits: Limits
 
 
@@ -67,7 +73,7 @@ class GrpcReceiver:
         self._settings = settings
         self._id = component.id
         self._logger = component.logger
-        self._service = ExportService(settings.limits, component, consumer)
+        self._service = ExportService(settings, component, consumer)
         self._threads: ThreadPoolExecutor | None = None
         self._server: grpc.Server | None = None
         self._health = health.HealthServicer()
@@ -121,39 +127,58 @@ class GrpcReceiver:
 class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs only
     """`ProfilesService`, and `TraceService` where somebody asks for traces, over raw bytes."""
 
-    def __init__(self, limits: Limits, component: ComponentSettings, consumer: Consumer) -> None:
+    def __init__(self, settings: GrpcSettings, component: ComponentSettings, consumer: Consumer) -> None:
+        limits = settings.limits
+        self._clients = Clients(settings.auth, component)
         self._intake = OtlpIntake(limits, component, consumer, "grpc")
         self._reserve = consumer.reserve
         self.names = [SERVICE]
-        self._methods = {EXPORT: grpc.unary_unary_rpc_method_handler(self.export)}
+        self._methods: dict[str, tuple[_Intake, _Handle]] = {EXPORT: (self._intake, self.export)}
         if consumer.traces is not None:
             self._traces = TracesIntake(limits, component, consumer.traces)
             self.names.append(TRACES_SERVICE)
-            self._methods[TRACES_EXPORT] = grpc.unary_unary_rpc_method_handler(self.export_traces)
+            self._methods[TRACES_EXPORT] = (self._traces, self.export_traces)
         self._in_flight = 0
         self._idle = Condition()
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        """The handler of `Export`; none for another method."""
-        return self._methods.get(handler_call_details.method)
+        """The handler of `Export`; none for another method. Of who is not known no message is read."""
+        found = self._methods.get(handler_call_details.method)
+        if found is None:
+            return None
+        intake, handle = found
+        if not self._clients.are_known:
+            return grpc.unary_unary_rpc_method_handler(handle)
+        metadata = handler_call_details.invocation_metadata or ()
+        try:
+            principal = self._clients.authenticate(
+                [str(value) for key, value in metadata if key == AUTHORIZATION], ""
+            )
+        except OtelprofError as error:
+            intake.counts.unread(error)
+            return grpc.stream_unary_rpc_method_handler(partial(_refuse, intake, error))
+        return grpc.unary_unary_rpc_method_handler(partial(handle, principal=principal))
 
     def wait_until_idle(self, timeout_secs: float) -> None:
         """Return when no request is being worked on, or when the time is over."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0, timeout_secs)
 
-    def export(self, body: bytes, context: grpc.ServicerContext) -> bytes:
+    def export(self, body: bytes, context: grpc.ServicerContext, principal: Principal | None = None) -> bytes:
         """Answer one request: the bytes of an `ExportProfilesServiceResponse`, or an abort."""
-        with self._counted(), self._reserve(client_at(host_of(context.peer()))) as memory:
-            take = partial(self._intake.take, body, _version(context), context.peer(), memory)
-            return self._answer(self._intake, take, context)
 
-    def export_traces(self, body: bytes, context: grpc.ServicerContext) -> bytes:
+        def take(memory: Reservation) -> Message | None:
+            return self._intake.take(body, _version(context), context.peer(), memory)
+
+        return self._answer(self._intake, body, take, context, principal)
+
+    def export_traces(
+        self, body: bytes, context: grpc.ServicerContext, principal: Principal | None = None
+    ) -> bytes:
         """Answer one request: the bytes of an `ExportTraceServiceResponse`, or an abort."""
-        with self._counted(), self._reserve(client_at(host_of(context.peer()))) as memory:
-            return self._answer(self._traces, partial(self._traces.take, body, memory), context)
+        return self._answer(self._traces, body, partial(self._traces.take, body), context, principal)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -169,15 +194,26 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
 
     def _answer(
         self,
-        intake: OtlpIntake | TracesIntake,
-        take: Callable[[], Message | None],
+        intake: _Intake,
+        body: bytes,
+        take: Callable[[Reservation], Message | None],
         context: grpc.ServicerContext,
+        principal: Principal | None,
     ) -> bytes:
-        try:
-            response = take()
-        except Exception as error:  # noqa: BLE001 - explained, and logged
-            return context.abort_with_status(rpc_status.to_status(intake.explain(error, context.peer())))
+        if principal is None:
+            principal = self._clients.authenticate((), host_of(context.peer()))
+        with self._counted(), self._reserve(principal.client) as memory:
+            try:
+                charge(intake, principal, len(body))
+                response = take(memory)
+            except Exception as error:  # noqa: BLE001 - explained, and logged
+                return _refuse(intake, error, None, context)
         return _ALL_ACCEPTED if response is None else response.SerializeToString()
+
+
+def _refuse(intake: _Intake, error: Exception, _messages: object, context: grpc.ServicerContext) -> NoReturn:
+    """End a call with the status of an error."""
+    context.abort_with_status(rpc_status.to_status(intake.explain(error, context.peer())))
 
 
 def host_of(peer: str) -> str:

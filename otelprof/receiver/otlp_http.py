@@ -19,6 +19,7 @@ import uvicorn
 
 from otelprof.config.pem import read_pem
 from otelprof.errors import ConfigError, ConfigProblem
+from otelprof.receiver.auth import Clients
 from otelprof.receiver.http_connection import connection_factory
 from otelprof.receiver.http_endpoint import (
     PATH,
@@ -34,6 +35,7 @@ from otelprof.receiver.traces_intake import TracesIntake
 if TYPE_CHECKING:
     from otelprof._core import Limits
     from otelprof.component import ComponentSettings
+    from otelprof.config.auth import AuthConfig
     from otelprof.config.endpoint import Endpoint
     from otelprof.config.tls import ServerTLS
     from otelprof.consumer import Consumer
@@ -55,6 +57,7 @@ class HttpSettings:
     read_timeout_secs: float
     idle_timeout_secs: float
     tls: ServerTLS | None
+    auth: AuthConfig | None
     limits: Limits
 
 
@@ -66,6 +69,7 @@ class HttpReceiver:
         self._id = component.id
         self._logger = component.logger
         self._reserve = consumer.reserve
+        self._clients = Clients(settings.auth, component)
         limits = settings.limits
         self._targets = {PATH: profiles_target(OtlpIntake(limits, component, consumer, "http"))}
         if consumer.traces is not None:
@@ -88,7 +92,7 @@ class HttpReceiver:
             settings.max_body_bytes, settings.max_concurrent_requests, settings.read_timeout_secs
         )
         config = uvicorn.Config(
-            OtlpEndpoint(bounds, self._targets, threads, self._reserve).app,
+            OtlpEndpoint(bounds, self._targets, threads, self._clients, self._reserve).app,
             http=connection_factory(settings.read_header_timeout_secs),  # type: ignore[arg-type] # makes one
             loop="asyncio",
             ws="none",

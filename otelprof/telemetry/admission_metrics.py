@@ -11,8 +11,8 @@ ADMISSION_REFUSED: Final = MetricSpec(
     "counter",
     "{request}",
     ("reason",),
-    "Requests that were not let in: there was no memory (memory), or less than their client already held "
-    "(share); they may come again.",
+    "Requests that were not let in: there was no memory (memory), less than their client already held "
+    "(share), more came with their token than may (rate), or they had none that is known (credentials).",
 )
 ADMISSION_BYTES: Final = MetricSpec(
     "otelprof_admission_bytes",
@@ -28,6 +28,21 @@ ADMISSION_LIMIT_BYTES: Final = MetricSpec(
     (),
     "What these requests may have together.",
 )
+TENANT_BYTES: Final = MetricSpec(
+    "otelprof_tenant_bytes",
+    "counter",
+    "By",
+    ("authenticator", "tenant"),
+    "Request bodies as they came, by the tenant of their token; empty where a token has none.",
+)
+FILE_RELOADS: Final = MetricSpec(
+    "otelprof_file_reloads",
+    "counter",
+    "{reload}",
+    ("component", "outcome"),
+    "Certificates and tokens that changed on disk: read again (reloaded), or not usable, so that those from "
+    "before stay (failed).",
+)
 MEMORY_LIMITER_REFUSED: Final = MetricSpec(
     "otelprof_memory_limiter_refused",
     "counter",
@@ -40,6 +55,8 @@ ADMISSION_METRICS: Final = (
     ADMISSION_REFUSED,
     ADMISSION_BYTES,
     ADMISSION_LIMIT_BYTES,
+    TENANT_BYTES,
+    FILE_RELOADS,
     MEMORY_LIMITER_REFUSED,
 )
 """In the order of the table."""

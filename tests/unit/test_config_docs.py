@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from otelprof.admin.extension import AdminConfig
+from otelprof.config.auth import AuthConfig
 from otelprof.config.exporter import BatchConfig, ExporterConfig
 from otelprof.config.models import PipelineConfig, ServiceConfig
 from otelprof.config.resolve import load_config
@@ -23,6 +24,7 @@ from otelprof.exporter.object_storage import ObjectStorageConfig
 from otelprof.exporter.otlp import OtlpExporterConfig
 from otelprof.exporter.otlp_http import OtlpHttpExporterConfig
 from otelprof.exporter.pyroscope.config import PyroscopeExporterConfig
+from otelprof.extension.bearertokenauth import BearerTokenAuthConfig, TenantConfig
 from otelprof.extension.file_storage import FileStorageConfig
 from otelprof.extension.health_check import HealthCheckConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
@@ -58,6 +60,9 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (FileExporterConfig, "file exporter", {"path": "a.otlp"}),
     (RotationConfig, "Rotation of files", {}),
     (AdminConfig, "admin extension", {}),
+    (BearerTokenAuthConfig, "bearertokenauth extension", {"tokens": ["x" * 16]}),
+    (TenantConfig, "A tenant of bearertokenauth", {"tokens": ["x" * 16]}),
+    (AuthConfig, "Authenticators", {"authenticator": "bearertokenauth"}),
     (HealthCheckConfig, "health_check extension", {}),
     (FileStorageConfig, "file_storage extension", {"directory": "queue"}),
     (ObjectStorageConfig, "object_storage exporter", {"url": "store"}),
@@ -72,6 +77,8 @@ OWN_SECTION = (
     ServerTLS,
     PipelineConfig,
     BatchConfig,
+    AuthConfig,
+    TenantConfig,
     RuleConfig,
     MatchConfig,
     RotationConfig,

@@ -66,8 +66,9 @@ def test_environment(tmp_path: Path, written: str, value: Any) -> None:
     ("written", "message"),
     [
         ("${env:UNSET}", "the environment variable UNSET is not set, and ${env:UNSET} has no default"),
-        ("${HOST}", "${HOST} is not understood: write ${env:NAME} or ${env:NAME:-default}, and $$ for a $"),
-        ("${file:/etc/passwd}", "${file:/etc/passwd} is not understood"),
+        ("${HOST}", "${HOST} is not understood: write ${env:NAME}, ${env:NAME:-default} or ${file:PATH}"),
+        ("${file:/no/such}", "${file:/no/such} cannot be read: No such file or directory"),
+        ("${file:${env:HOST}}", "${file:${env:HOST} is not understood"),
         ("${env:UNSET:-${env:HOST}}", "${env:UNSET:-${env:HOST} is not understood"),
         ("${env:}", "${env:} is not understood"),
         ("${env:A-B}", "${env:A-B} is not understood"),
@@ -192,3 +193,24 @@ def test_unreadable(tmp_path: Path) -> None:
     (problem,) = read_document(tmp_path / "nowhere.yaml", {}).problems
 
     assert str(problem) == f"{tmp_path / 'nowhere.yaml'} cannot be read: No such file or directory"
+
+
+def test_a_file_stands_for_what_is_in_it(tmp_path: Path) -> None:
+    """`${file:}` is the content of a file without the line's end: a scalar, and never structure."""
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret: [x]\n", encoding="utf-8")
+    document = read(tmp_path, f"a: ${{file:{secret}}}\nb: Bearer ${{file:{secret}}}\n")
+    assert ({"a": "s3cret: [x]", "b": "Bearer s3cret: [x]"}, []) == (document.data, document.problems)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """A file of other bytes is a problem, and its content is not in it."""
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    (problem,) = read(tmp_path, f"a: ${{file:{tmp_path}/secret}}\n").problems
+    assert f"a: ${{file:{tmp_path}/secret}} cannot be read: it is not UTF-8" == str(problem)
+
+
+def test_a_value_of_another_type_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    """What a variable holds may be a secret, and is in no message."""
+    (problem,) = read(tmp_path, 'a: !!int "${env:HOST}"\n').problems
+    assert "a: line 1: '${env:HOST}' is not of type int" == str(problem)

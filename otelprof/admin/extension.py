@@ -118,7 +118,7 @@ class Admin:
         endpoint = self._config.endpoint
         path = f"extensions.{self._settings.id}"
         if isinstance(endpoint, Endpoint):
-            port = listen(server, endpoint, self._config.tls, path)
+            port = listen(server, endpoint, self._config.tls, path, self._settings)
             return f"{endpoint.host or '*'}:{port}"
         try:
             make_room(endpoint.path)

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from otelprof.config.pem import read_pem
+from otelprof.config.server_certificates import ServerCertificates
 from otelprof.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
+    from otelprof.component import ComponentSettings
     from otelprof.config.endpoint import Endpoint
+    from otelprof.config.server_certificates import Certificates
     from otelprof.config.tls import ServerTLS
 
 
-def listen(server: grpc.Server, endpoint: Endpoint, tls: ServerTLS | None, path: str) -> int:
+def listen(
+    server: grpc.Server, endpoint: Endpoint, tls: ServerTLS | None, path: str, component: ComponentSettings
+) -> int:
     """Bind a server that has not started yet.
 
     Args:
@@ -24,6 +28,7 @@ def listen(server: grpc.Server, endpoint: Endpoint, tls: ServerTLS | None, path:
         endpoint: where; an empty host is every interface.
         tls: None listens in the clear.
         path: of the section that holds `endpoint` and `tls`, for errors.
+        component: whose server it is.
 
     Returns:
         The port: that of the endpoint, or the one that the system chose.
@@ -35,21 +40,34 @@ def listen(server: grpc.Server, endpoint: Endpoint, tls: ServerTLS | None, path:
     try:
         if tls is None:
             return server.add_insecure_port(address)
-        return server.add_secure_port(address, _credentials(tls, f"{path}.tls"))
+        certificates = ServerCertificates(tls, f"{path}.tls", component)
+        return server.add_secure_port(address, _credentials(certificates))
     except RuntimeError as error:
         message = f"cannot listen on {endpoint}: {_why_not(endpoint)}"
         raise ConfigError([ConfigProblem(f"{path}.endpoint", message)]) from error
 
 
-def _credentials(tls: ServerTLS, path: str) -> grpc.ServerCredentials:
-    key = read_pem(tls.key_file, f"{path}.key_file")
-    certificate = read_pem(tls.cert_file, f"{path}.cert_file")
-    client_ca = None
-    if tls.client_ca_file is not None:
-        client_ca = read_pem(tls.client_ca_file, f"{path}.client_ca_file")
-    return grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=client_ca, require_client_auth=client_ca is not None
+def _credentials(certificates: ServerCertificates) -> grpc.ServerCredentials:
+    """Credentials that are looked up for each connection."""
+    used: list[Certificates] = [certificates.current()]
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        current = certificates.current()
+        if current is used[0]:
+            return None
+        used[0] = current
+        return _configuration(current)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(used[0]),
+        changed,  # type: ignore[arg-type] # None is "as before", which its stubs do not know
+        require_client_authentication=used[0].client_ca is not None,
     )
+
+
+def _configuration(certificates: Certificates) -> grpc.ServerCertificateConfiguration:
+    pairs = [(certificates.key, certificates.chain)]
+    return grpc.ssl_server_certificate_configuration(pairs, certificates.client_ca)
 
 
 def _why_not(endpoint: Endpoint) -> str:

@@ -1,4 +1,4 @@
-"""Transport security, with the collector's keys (`configtls`). Files are read when the component starts."""
+"""Transport security, with the collector's keys (`configtls`). A client's files are read at its start."""
 
 from pathlib import Path
 from typing import Self
@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import model_validator
 
 from otelprof.config.section import Section
+from otelprof.config.units import Duration
 
 
 class ClientTLS(Section):
@@ -43,8 +44,11 @@ class ServerTLS(Section):
         key_file: its private key, PEM.
         client_ca_file: PEM; clients must show a certificate that one of these signed (mutual TLS). When
             None, clients are not asked for one.
+        reload_interval: seconds for which a look at the files is enough; those that changed are used for
+            connections that begin then. 0 reads them at the start alone.
     """
 
     cert_file: Path
     key_file: Path
     client_ca_file: Path | None = None
+    reload_interval: Duration = 10.0

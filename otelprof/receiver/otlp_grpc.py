@@ -71,6 +71,7 @@ class GrpcReceiver:
 
     def __init__(self, settings: GrpcSettings, component: ComponentSettings, consumer: Consumer) -> None:
         self._settings = settings
+        self._component = component
         self._id = component.id
         self._logger = component.logger
         self._service = ExportService(settings, component, consumer)
@@ -101,7 +102,7 @@ class GrpcReceiver:
         reflection.enable_server_reflection(names, server)
         endpoint = self._settings.endpoint
         path = f"receivers.{self._id}.protocols.grpc"
-        port = listen(server, endpoint, self._settings.tls, path)
+        port = listen(server, endpoint, self._settings.tls, path, self._component)
         server.start()
         self._threads, self._server = threads, server
         self._set_health(health_pb2.HealthCheckResponse.SERVING)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
-from otelprof.config.pem import read_pem
+from otelprof.config.server_certificates import ServerCertificates, reloading_context
 from otelprof.errors import ConfigError, ConfigProblem
 from otelprof.receiver.auth import Clients
 from otelprof.receiver.http_connection import connection_factory
@@ -33,6 +32,8 @@ from otelprof.receiver.otlp_intake import GRACE_SECS, OtlpIntake
 from otelprof.receiver.traces_intake import TracesIntake
 
 if TYPE_CHECKING:
+    import ssl
+
     from otelprof._core import Limits
     from otelprof.component import ComponentSettings
     from otelprof.config.auth import AuthConfig
@@ -66,6 +67,7 @@ class HttpReceiver:
 
     def __init__(self, settings: HttpSettings, component: ComponentSettings, consumer: Consumer) -> None:
         self._settings = settings
+        self._component = component
         self._id = component.id
         self._logger = component.logger
         self._reserve = consumer.reserve
@@ -166,21 +168,7 @@ class HttpReceiver:
 
     def _tls(self, tls: ServerTLS) -> ssl.SSLContext:
         path = f"receivers.{self._id}.protocols.http.tls"
-        files = {"cert_file": tls.cert_file, "key_file": tls.key_file, "client_ca_file": tls.client_ca_file}
-        for key, file in files.items():
-            if file is not None:
-                read_pem(file, f"{path}.{key}")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        try:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
-            if tls.client_ca_file is not None:
-                context.load_verify_locations(tls.client_ca_file)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except ssl.SSLError as error:
-            raise ConfigError([ConfigProblem(path, f"the files cannot be used: {error}")]) from error
-        return context
+        return reloading_context(ServerCertificates(tls, path, self._component))
 
 
 class _Server(uvicorn.Server):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,34 +12,23 @@ from structlog.testing import capture_logs
 from otelprof.cli.admin import connect
 from otelprof.errors import ConfigError, UnavailableError
 from otelprof.testing.sink import Sink
+from tests.e2e.certificates import make_authority, make_certificate, needs_openssl
 from tests.e2e.harness import EXPORT, exporter, one_pipeline, request, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-OPENSSL = shutil.which("openssl")
-pytestmark = pytest.mark.skipif(OPENSSL is None, reason="openssl, which makes the certificates, is not here")
-
-
-def openssl(*arguments: str) -> None:
-    """Run openssl quietly."""
-    assert OPENSSL is not None
-    subprocess.run([OPENSSL, *arguments], check=True, capture_output=True, timeout=20)  # noqa: S603 - a test's own
+pytestmark = needs_openssl
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ca.pem, and {server,client}.{pem,key} that it signed; other.pem, another authority."""
     folder = tmp_path_factory.mktemp("tls")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
     for name in ("ca", "other"):
-        files = ("-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem")
-        openssl("req", "-x509", *curve, "-subj", f"/CN={name}", *files)
+        make_authority(folder, name)
     for name in ("server", "client"):
-        files = ("-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem")
-        signed = ("-CA", f"{folder}/ca.pem", "-CAkey", f"{folder}/ca.key")
-        names = ("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-        openssl("req", "-x509", *curve, "-subj", f"/CN={name}", *names, *signed, *files)
+        make_certificate(folder, name, "ca")
     return folder
 
 

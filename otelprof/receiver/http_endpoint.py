@@ -108,6 +108,7 @@ class EndpointSettings:
     """What is read, of how many clients at once, and for how long."""
 
     max_body_bytes: int
+    max_header_bytes: int
     max_concurrent_requests: int
     read_timeout_secs: float
 
@@ -142,6 +143,13 @@ class OtlpEndpoint:
     async def export(self, request: Request) -> Response:
         """Answer one request."""
         target = self._targets[request.url.path]
+        if (
+            sum(len(name) + len(value) for name, value in request.headers.raw)
+            > self._settings.max_header_bytes
+        ):
+            target.intake.counts.answered("failed")
+            message = f"the headers take more than {self._settings.max_header_bytes} bytes"
+            return await _early(request, PlainTextResponse(message, 431))
         form = target.forms.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
         if form is None:
             target.intake.counts.answered("failed")

@@ -9,6 +9,7 @@ from otelprof._core import Limits
 from otelprof.component import ComponentConfig, ComponentSettings, ReceiverFactory
 from otelprof.config.auth import AuthConfig
 from otelprof.config.endpoint import Endpoint
+from otelprof.config.keepalive import KeepaliveConfig
 from otelprof.config.section import Section
 from otelprof.config.tls import ServerTLS
 from otelprof.config.units import Duration, Size
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
+_KIB: Final = 1 << 10
+_MAX_HANDSHAKE_SECS: Final = 3600
 _INT32: Final = (1 << 31) - 1
 
 
@@ -30,6 +33,7 @@ class _ListenerConfig(Section):
     Attributes:
         endpoint: where to listen.
         max_concurrent_requests: how many are worked on at once, 1 to 1000; further ones wait.
+        max_connections: how many are open at once, 1 to 100000; further ones are refused.
         tls: None listens in the clear.
         auth: who authenticates clients; None lets anybody send.
         allow_unauthenticated: let anybody who can reach a non-loopback endpoint send.
@@ -37,6 +41,7 @@ class _ListenerConfig(Section):
 
     endpoint: Endpoint
     max_concurrent_requests: int = Field(default=64, ge=1, le=1000)
+    max_connections: int = Field(default=1000, ge=1, le=100_000)
     tls: ServerTLS | None = None
     auth: AuthConfig | None = None
     allow_unauthenticated: bool = False
@@ -65,10 +70,21 @@ class GrpcConfig(_ListenerConfig):
 
     Attributes:
         max_recv_msg_size_mib: of one message as it comes, in MiB, 1 to 2047.
+        max_concurrent_streams: calls that one connection may have open, 1 to 1000; None is
+            `max_concurrent_requests`.
+        max_header_size: of the headers of one call, 1 KiB to 1 MiB.
+        handshake_timeout: seconds that a connection may take until it can be used, more than 0.
+        read_timeout: seconds that a client may take over a message, more than 0; up to a quarter more.
+        keepalive: how long connections live.
     """
 
     endpoint: Endpoint = Endpoint("127.0.0.1", 4317)
     max_recv_msg_size_mib: int = Field(default=16, ge=1, le=2047)
+    max_concurrent_streams: int | None = Field(default=None, ge=1, le=1000)
+    max_header_size: Annotated[Size, Field(ge=_KIB, le=_MIB)] = ByteSize(16 * _KIB)
+    handshake_timeout: Duration = Field(default=10.0, gt=0, le=_MAX_HANDSHAKE_SECS)
+    read_timeout: Duration = Field(default=30.0, gt=0)
+    keepalive: KeepaliveConfig = KeepaliveConfig()
 
 
 class HttpConfig(_ListenerConfig):
@@ -76,6 +92,7 @@ class HttpConfig(_ListenerConfig):
 
     Attributes:
         max_request_body_size: of one body as it comes, 1 to 2 GiB.
+        max_header_size: of the head of one request, 1 KiB to 1 MiB.
         read_header_timeout: seconds that a client may take over the head of a request, more than 0.
         read_timeout: seconds that it may take over the body, more than 0; what waits for others included.
         idle_timeout: seconds that a connection is kept between requests, more than 0; rounded up.
@@ -83,6 +100,7 @@ class HttpConfig(_ListenerConfig):
 
     endpoint: Endpoint = Endpoint("127.0.0.1", 4318)
     max_request_body_size: Annotated[Size, Field(ge=1, le=2 * _GIB)] = ByteSize(16 * _MIB)
+    max_header_size: Annotated[Size, Field(ge=_KIB, le=_MIB)] = ByteSize(64 * _KIB)
     read_header_timeout: Duration = Field(default=10.0, gt=0)
     read_timeout: Duration = Field(default=30.0, gt=0)
     idle_timeout: Duration = Field(default=60.0, gt=0)
@@ -205,6 +223,12 @@ def _grpc(
         endpoint=grpc.endpoint,
         max_message_bytes=max_message_bytes,
         max_concurrent_requests=grpc.max_concurrent_requests,
+        max_concurrent_streams=grpc.max_concurrent_streams or grpc.max_concurrent_requests,
+        max_connections=grpc.max_connections,
+        max_header_bytes=grpc.max_header_size,
+        handshake_timeout_secs=grpc.handshake_timeout,
+        read_timeout_secs=grpc.read_timeout,
+        keepalive=grpc.keepalive,
         tls=grpc.tls,
         auth=grpc.auth,
         limits=config.core_limits(max_message_bytes),
@@ -221,6 +245,8 @@ def _http(
         endpoint=http.endpoint,
         max_body_bytes=http.max_request_body_size,
         max_concurrent_requests=http.max_concurrent_requests,
+        max_connections=http.max_connections,
+        max_header_bytes=http.max_header_size,
         read_header_timeout_secs=http.read_header_timeout,
         read_timeout_secs=http.read_timeout,
         idle_timeout_secs=http.idle_timeout,

@@ -24,6 +24,7 @@ from otelprof.config.listen import listen
 from otelprof.errors import OtelprofError
 from otelprof.receiver.auth import AUTHORIZATION, Clients, charge
 from otelprof.receiver.otlp_intake import GRACE_SECS, VERSION_HEADER, OtlpIntake
+from otelprof.receiver.slow_calls import SlowCalls
 from otelprof.receiver.traces_intake import TRACES_EXPORT, TRACES_SERVICE, TracesIntake
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from otelprof.component import ComponentSettings, Principal
     from otelprof.config.auth import AuthConfig
     from otelprof.config.endpoint import Endpoint
+    from otelprof.config.keepalive import KeepaliveConfig
     from otelprof.config.tls import ServerTLS
     from otelprof.consumer import Consumer, Reservation
 
@@ -61,6 +63,12 @@ class GrpcSettings:
     endpoint: Endpoint
     max_message_bytes: int
     max_concurrent_requests: int
+    max_concurrent_streams: int
+    max_connections: int
+    max_header_bytes: int
+    handshake_timeout_secs: float
+    read_timeout_secs: float
+    keepalive: KeepaliveConfig
     tls: ServerTLS | None
     auth: AuthConfig | None
     limits: Limits
@@ -74,7 +82,10 @@ class GrpcReceiver:
         self._component = component
         self._id = component.id
         self._logger = component.logger
-        self._service = ExportService(settings, component, consumer)
+        self._slow_calls = SlowCalls(
+            settings.read_timeout_secs, component.clock, f"otelprof-{component.id}-slow-calls"
+        )
+        self._service = ExportService(settings, component, consumer, self._slow_calls)
         self._threads: ThreadPoolExecutor | None = None
         self._server: grpc.Server | None = None
         self._health = health.HealthServicer()
@@ -91,7 +102,13 @@ class GrpcReceiver:
             handlers=[self._service],
             options=[
                 ("grpc.max_receive_message_length", self._settings.max_message_bytes),
-                ("grpc.max_concurrent_streams", self._settings.max_concurrent_requests),
+                ("grpc.max_concurrent_streams", self._settings.max_concurrent_streams),
+                ("grpc.max_allowed_incoming_connections", self._settings.max_connections),
+                # Beyond the first, gRPC refuses some calls by chance.
+                ("grpc.max_metadata_size", self._settings.max_header_bytes),
+                ("grpc.absolute_max_metadata_size", self._settings.max_header_bytes),
+                ("grpc.server_handshake_timeout_ms", round(self._settings.handshake_timeout_secs * 1000)),
+                *self._settings.keepalive.channel_options(),
                 ("grpc.per_message_decompression", 0),
                 ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
                 ("grpc.so_reuseport", 0),
@@ -104,6 +121,7 @@ class GrpcReceiver:
         path = f"receivers.{self._id}.protocols.grpc"
         port = listen(server, endpoint, self._settings.tls, path, self._component)
         server.start()
+        self._slow_calls.start()
         self._threads, self._server = threads, server
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
         self._logger.info("receiver listens", endpoint=f"{endpoint.host or '*'}:{port}", protocol="grpc")
@@ -117,6 +135,7 @@ class GrpcReceiver:
             self._service.wait_until_idle(GRACE_SECS)
             if not stopped.wait(_FAREWELL_SECS):
                 server.stop(None).wait()
+        self._slow_calls.close()
         if self._threads is not None:
             self._threads.shutdown()
 
@@ -128,8 +147,15 @@ class GrpcReceiver:
 class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs only
     """`ProfilesService`, and `TraceService` where somebody asks for traces, over raw bytes."""
 
-    def __init__(self, settings: GrpcSettings, component: ComponentSettings, consumer: Consumer) -> None:
+    def __init__(
+        self,
+        settings: GrpcSettings,
+        component: ComponentSettings,
+        consumer: Consumer,
+        slow_calls: SlowCalls,
+    ) -> None:
         limits = settings.limits
+        self._slow_calls = slow_calls
         self._clients = Clients(settings.auth, component)
         self._intake = OtlpIntake(limits, component, consumer, "grpc")
         self._reserve = consumer.reserve
@@ -151,7 +177,7 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
             return None
         intake, handle = found
         if not self._clients.are_known:
-            return grpc.unary_unary_rpc_method_handler(handle)
+            return grpc.stream_unary_rpc_method_handler(handle)
         metadata = handler_call_details.invocation_metadata or ()
         try:
             principal = self._clients.authenticate(
@@ -160,26 +186,28 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         except OtelprofError as error:
             intake.counts.unread(error)
             return grpc.stream_unary_rpc_method_handler(partial(_refuse, intake, error))
-        return grpc.unary_unary_rpc_method_handler(partial(handle, principal=principal))
+        return grpc.stream_unary_rpc_method_handler(partial(handle, principal=principal))
 
     def wait_until_idle(self, timeout_secs: float) -> None:
         """Return when no request is being worked on, or when the time is over."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0, timeout_secs)
 
-    def export(self, body: bytes, context: grpc.ServicerContext, principal: Principal | None = None) -> bytes:
+    def export(
+        self, messages: Iterator[bytes], context: grpc.ServicerContext, principal: Principal | None = None
+    ) -> bytes:
         """Answer one request: the bytes of an `ExportProfilesServiceResponse`, or an abort."""
 
-        def take(memory: Reservation) -> Message | None:
+        def take(body: bytes, memory: Reservation) -> Message | None:
             return self._intake.take(body, _version(context), context.peer(), memory)
 
-        return self._answer(self._intake, body, take, context, principal)
+        return self._answer(self._intake, messages, take, context, principal)
 
     def export_traces(
-        self, body: bytes, context: grpc.ServicerContext, principal: Principal | None = None
+        self, messages: Iterator[bytes], context: grpc.ServicerContext, principal: Principal | None = None
     ) -> bytes:
         """Answer one request: the bytes of an `ExportTraceServiceResponse`, or an abort."""
-        return self._answer(self._traces, body, partial(self._traces.take, body), context, principal)
+        return self._answer(self._traces, messages, self._traces.take, context, principal)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -196,20 +224,38 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
     def _answer(
         self,
         intake: _Intake,
-        body: bytes,
-        take: Callable[[Reservation], Message | None],
+        messages: Iterator[bytes],
+        take: Callable[[bytes, Reservation], Message | None],
         context: grpc.ServicerContext,
         principal: Principal | None,
     ) -> bytes:
+        body = self._message(intake, messages, context)
         if principal is None:
             principal = self._clients.authenticate((), host_of(context.peer()))
         with self._counted(), self._reserve(principal.client) as memory:
             try:
                 charge(intake, principal, len(body))
-                response = take(memory)
+                response = take(body, memory)
             except Exception as error:  # noqa: BLE001 - explained, and logged
                 return _refuse(intake, error, None, context)
         return _ALL_ACCEPTED if response is None else response.SerializeToString()
+
+    def _message(self, intake: _Intake, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """The one message of a call. As of a stream, since of a unary call gRPC waits for it for ever."""
+        try:
+            with self._slow_calls.bounded(context):
+                return next(messages)
+        except StopIteration:
+            intake.counts.answered("failed")
+            # gRPC's own words, and status.
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "exactly one request message is required")
+        except OtelprofError as error:
+            intake.counts.unread(error)
+            return _refuse(intake, error, None, context)
+        except grpc.RpcError:
+            # The client went away.
+            intake.counts.answered("failed")
+            raise
 
 
 def _refuse(intake: _Intake, error: Exception, _messages: object, context: grpc.ServicerContext) -> NoReturn:

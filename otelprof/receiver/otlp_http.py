@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -41,11 +41,6 @@ if TYPE_CHECKING:
     from otelprof.config.tls import ServerTLS
     from otelprof.consumer import Consumer
 
-# Request line and headers of one request; Go's servers take a MiB, proxies 8 KiB for each header.
-MAX_HEAD_BYTES: Final = 64 << 10
-# Further ones are answered with 503 by uvicorn.
-MAX_CONNECTIONS: Final = 1000
-
 
 @dataclass(frozen=True)
 class HttpSettings:
@@ -54,6 +49,8 @@ class HttpSettings:
     endpoint: Endpoint
     max_body_bytes: int
     max_concurrent_requests: int
+    max_connections: int
+    max_header_bytes: int
     read_header_timeout_secs: float
     read_timeout_secs: float
     idle_timeout_secs: float
@@ -91,7 +88,10 @@ class HttpReceiver:
         listener = self._listen()
         threads = ThreadPoolExecutor(settings.max_concurrent_requests, f"otelprof-{self._id}-http")
         bounds = EndpointSettings(
-            settings.max_body_bytes, settings.max_concurrent_requests, settings.read_timeout_secs
+            settings.max_body_bytes,
+            settings.max_header_bytes,
+            settings.max_concurrent_requests,
+            settings.read_timeout_secs,
         )
         config = uvicorn.Config(
             OtlpEndpoint(bounds, self._targets, threads, self._clients, self._reserve).app,
@@ -106,10 +106,12 @@ class HttpReceiver:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            # Further ones are answered with 503.
+            limit_concurrency=settings.max_connections,
             timeout_keep_alive=ceil(settings.idle_timeout_secs),
             timeout_graceful_shutdown=ceil(GRACE_SECS),
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            # What comes at once is not counted here, but by the endpoint.
+            h11_max_incomplete_event_size=settings.max_header_bytes,
         )
         config.load()
         config.ssl = context

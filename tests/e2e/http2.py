@@ -1,20 +1,40 @@
-"""One gRPC call spoken by hand, for what no gRPC client would send."""
+"""HTTP/2 and gRPC spoken by hand, for what no gRPC client would send."""
 
 from __future__ import annotations
 
 import socket
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS = 0, 1, 4
+SETTINGS, PING, GO_AWAY = 4, 6, 7
+_DATA, _HEADERS = 0, 1
 _END_STREAM, _END_HEADERS = 1, 4
 _MAX_FRAME_BYTES: Final = 16_384
 
 
 def call(endpoint: str, path: str, body: bytes, encoding: str) -> bytes:
     """Send one compressed message, and return all header bytes of the answer, as they are on the wire."""
+    message = b"\x01" + struct.pack(">I", len(body)) + body
+    with connect(endpoint) as connection:
+        send_headers(connection, endpoint, path, encoding)
+        connection.sendall(_frame(_DATA, _END_STREAM, 1, message))
+        return _answer_headers(connection)
+
+
+def connect(endpoint: str) -> socket.socket:
+    """A connection whose client has said that it speaks HTTP/2."""
     host, _, port = endpoint.rpartition(":")
+    connection = socket.create_connection((host, int(port)), timeout=5.0)
+    connection.sendall(PREFACE + _frame(SETTINGS, 0, 0, b""))
+    return connection
+
+
+def send_headers(connection: socket.socket, endpoint: str, path: str, encoding: str = "identity") -> None:
+    """Begin a call, on the first stream."""
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -24,12 +44,24 @@ def call(endpoint: str, path: str, body: bytes, encoding: str) -> bytes:
         "content-type": "application/grpc",
         "grpc-encoding": encoding,
     }
-    message = b"\x01" + struct.pack(">I", len(body)) + body
-    with socket.create_connection((host, int(port)), timeout=5.0) as connection:
-        connection.sendall(PREFACE + _frame(_SETTINGS, 0, 0, b""))
-        connection.sendall(_frame(_HEADERS, _END_HEADERS, 1, b"".join(map(_literal, headers.items()))))
-        connection.sendall(_frame(_DATA, _END_STREAM, 1, message))
-        return _answer_headers(connection)
+    connection.sendall(_frame(_HEADERS, _END_HEADERS, 1, b"".join(map(_literal, headers.items()))))
+
+
+def send_part(connection: socket.socket, sent: bytes, announced_bytes: int) -> None:
+    """Send the beginning of a message of the call."""
+    connection.sendall(_frame(_DATA, 0, 1, b"\x00" + struct.pack(">I", announced_bytes) + sent))
+
+
+def send_ping(connection: socket.socket) -> None:
+    """Ask whether the server is there."""
+    connection.sendall(_frame(PING, 0, 0, bytes(8)))
+
+
+def frames(connection: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """What the server sends, kind and payload, to the end of the connection."""
+    with connection.makefile("rb") as stream:
+        while len(head := stream.read(9)) == 9:
+            yield head[3], stream.read(int.from_bytes(head[:3], "big"))
 
 
 def _literal(header: tuple[str, str]) -> bytes:

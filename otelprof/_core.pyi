@@ -92,12 +92,14 @@ class Profiles:
     """
 
     @staticmethod
-    def decode(body: bytes, limits: Limits | None = None) -> Profiles:
+    def decode(body: bytes, limits: Limits | None = None, *, detect_revision: bool = True) -> Profiles:
         """Read a request as it came off the wire, of this or an older OTLP revision, told by its bytes.
 
         Args:
             body: protobuf, plain or compressed with gzip or zstd; which one is seen by its magic number.
             limits: what the request may hold.
+            detect_revision: False reads it as the current revision, whatever it looks like: for what
+                `to_otlp` wrote, which is nothing else.
 
         Raises:
             InvalidRequestError: not the wire form of a request; says at which byte and in which field.

@@ -77,11 +77,17 @@ impl Profiles {
 #[pymethods]
 impl Profiles {
     #[staticmethod]
-    #[pyo3(signature = (body, limits = None))]
-    fn decode(py: Python<'_>, body: PyBackedBytes, limits: Option<&Limits>) -> PyResult<Self> {
+    #[pyo3(signature = (body, limits = None, *, detect_revision = true))]
+    fn decode(py: Python<'_>, body: PyBackedBytes, limits: Option<&Limits>, detect_revision: bool) -> PyResult<Self> {
         let limits = limits.map(Limits::core).unwrap_or_default();
         let body = Bytes::from_owner(body);
-        let (inner, origin) = work(py, move || revision::decode(body, &limits))??;
+        let (inner, origin) = work(py, move || {
+            if detect_revision {
+                revision::decode(body, &limits)
+            } else {
+                profiles::Profiles::decode(body, &limits).map(|inner| (inner, Origin::default()))
+            }
+        })??;
         Ok(Self { origin, ..Self::new(inner) })
     }
 

@@ -10,7 +10,7 @@ import pytest
 from otelprof._core import REVISIONS, Limits, Profiles
 from otelprof.errors import AmbiguousRevisionError, RequestTooLargeError, UnsupportedEncodingError
 from tests.recordings import name, old_requests, recordings
-from tests.reference.build import START, Build
+from tests.reference.build import START, Build, ambiguous
 from tests.reference.compare import assert_agreement, on_the_wire, rejected
 from tests.reference.old_schemas import request_class
 from tests.reference.revisions import CURRENT, OLD, as_current, as_old, sayable
@@ -237,12 +237,29 @@ def test_a_bad_profile_of_1_9() -> None:
 
 def test_two_meanings_are_refused() -> None:
     """Bytes that are whole in two revisions, with different meanings, are refused, and both are named."""
-    request = built(moments=[0], attributes={"thread.name": "main"})
-    ((_, _, profile),) = profiles_of(request)
-    # A mapping has the attribute as well: it is no orphan when the Sample has the value 1 instead.
-    profile.attribute_indices.extend(profile.samples[0].attribute_indices)
     with pytest.raises(AmbiguousRevisionError, match=r"OTLP 1\.10 and as OTLP 1\.9"):
-        Profiles.decode(request.SerializeToString())
+        Profiles.decode(ambiguous().SerializeToString())
+
+
+def test_the_current_revision_can_be_told() -> None:
+    """Who knows that a body is of the current revision has it read as that, whatever it looks like."""
+    request = ambiguous()
+    profiles = Profiles.decode(request.SerializeToString(), detect_revision=False)
+    assert CURRENT == profiles.revision
+    assert_agreement(profiles, request, LIMITS)
+    old = as_old(sayable(built(5_000_000), "1.9"), "1.9")
+    assert ("1.9", CURRENT) == (
+        Profiles.decode(old).revision,
+        Profiles.decode(old, detect_revision=False).revision,
+    )
+
+
+def test_what_was_written_reads_as_it_is() -> None:
+    """What `to_otlp` wrote of an ambiguous request comes back byte for byte when its revision is told."""
+    body = Profiles.decode(ambiguous().SerializeToString(), detect_revision=False).to_otlp()
+    with pytest.raises(AmbiguousRevisionError):
+        Profiles.decode(body)
+    assert body == Profiles.decode(body, detect_revision=False).to_otlp()
 
 
 def test_an_attribute_that_only_samples_have_tells() -> None:

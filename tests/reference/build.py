@@ -126,3 +126,13 @@ class Build:
             values=values,
             timestamps_unix_nano=[START + moment for moment in moments],
         )
+
+
+def ambiguous() -> ExportProfilesServiceRequest:
+    """A request of the current revision that is whole as one of OTLP 1.9, too, with another meaning."""
+    build = Build()
+    profile = build.profile(build.scope({"service.name": "checkout"}))
+    build.sample(profile, moments=[0], attributes={"thread.name": "main"})
+    # The Profile has the attribute as well: it is no orphan when the Sample has the value 1 instead.
+    profile.attribute_indices.extend(profile.samples[0].attribute_indices)
+    return build.request

@@ -26,6 +26,7 @@ from otelprof.telemetry.log_metrics import (
 from otelprof.telemetry.metrics import EXPORTER_DROPPED, Metrics
 from otelprof.testing.clock import SimulatedClock
 from tests.e2e.harness import request
+from tests.reference.build import ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +128,18 @@ def test_what_comes_back_is_what_was_sent(runs: Any) -> None:
     item = runs((FAST,)).log.cursor(FAST).take()
     assert item is not None
     assert sent.to_otlp() == item.profiles.to_otlp()
+
+
+def test_what_two_revisions_read_comes_back(runs: Any) -> None:
+    """A request that its bytes alone do not tell the revision of is the same after a restart."""
+    first = runs((FAST,))
+    sent = Profiles.decode(ambiguous().SerializeToString(), detect_revision=False)
+    first.log.append([(sent, [FAST])])
+    first.crash()
+    second = runs((FAST,))
+    item = second.log.cursor(FAST).take()
+    assert item is not None
+    assert (sent.to_otlp(), 0) == (item.profiles.to_otlp(), second.metrics.value(LOG_CORRUPT_REQUESTS))
 
 
 def test_a_request_is_written_once_and_goes_with_its_last_exporter(runs: Any, tmp_path: Path) -> None:

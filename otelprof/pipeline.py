@@ -75,6 +75,7 @@ class Service:
         # From the end to the beginning: each part is given what is behind it.
         exporters = self._used(Kind.EXPORTER)
         queues = {id_: _exporter_config(one).sending_queue for id_, one in exporters.items()}
+        self._upkeep: list[Component] = []
         self._log = self._build_log({id_: queue for id_, queue in queues.items() if queue.enabled})
         self._senders = {id_: self._build_sender(one) for id_, one in exporters.items()}
         self._controls: list[tuple[ComponentId, ComponentId, SamplingControl]] = []
@@ -133,6 +134,7 @@ class Service:
         return [
             *self._extensions,
             self._log,
+            *self._upkeep,
             *self._senders.values(),
             *processors,
             *self._gates,
@@ -152,12 +154,16 @@ class Service:
         named = next((queue.storage for queue in queues.values() if queue.storage is not None), None)
         if named is None:
             return MemoryLog(queues, self._clock, self._metrics)
-        from otelprof.log.durable import DurableLog, Storage  # noqa: PLC0415 - SQLite, for who asks for it
+        # SQLite, for who asks for it.
+        from otelprof.log.durable import DurableLog, Storage  # noqa: PLC0415
+        from otelprof.log.upkeep import Upkeep  # noqa: PLC0415
 
         config: Any = self._config.components[Kind.EXTENSION][named].config
-        storage = Storage(named, config.directory, config.fsync, config.max_age)
+        storage = Storage(named, config.directory, config.fsync, config.max_age, config.dead_letter)
         logger = logger_for(named, Kind.EXTENSION.value)
-        return DurableLog(queues, storage, self._clock, self._metrics, logger)
+        log = DurableLog(queues, storage, self._clock, self._metrics, logger)
+        self._upkeep.append(Upkeep(log, named, self._clock, logger))
+        return log
 
     def _used(self, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
         """The components of a kind that some pipeline names."""

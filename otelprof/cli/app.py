@@ -11,6 +11,7 @@ import typer
 from otelprof.cli.compact import compact
 from otelprof.cli.components import components
 from otelprof.cli.cost import app as cost
+from otelprof.cli.deadletter import app as deadletter
 from otelprof.cli.diagnose import diagnose
 from otelprof.cli.flamegraph import flamegraph
 from otelprof.cli.health import health
@@ -36,6 +37,7 @@ for of_store in (flamegraph, traces, top, services):
     app.command()(of_store)
 app.add_typer(incident)
 app.add_typer(cost)
+app.add_typer(deadletter)
 
 
 def main() -> None:

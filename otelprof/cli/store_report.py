@@ -31,7 +31,7 @@ def print_json(found: object) -> None:
 
 def services_table(rows: Sequence[ServiceRow]) -> None:
     """Print services and sample types."""
-    table = _table(
+    table = new_table(
         ("service", "sample type"), ("samples", "amount", "linked", "first seen", "last seen", "days")
     )
     for row in rows:
@@ -45,7 +45,7 @@ def services_table(rows: Sequence[ServiceRow]) -> None:
             _moment(row.last),
             f"{row.days:,}",
         )
-    _print(table)
+    print_table(table)
 
 
 def services_json(rows: Iterable[ServiceRow]) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def services_json(rows: Iterable[ServiceRow]) -> list[dict[str, Any]]:
 
 def traces_table(found: HottestTraces) -> None:
     """Print traces, those with the largest values first."""
-    table = _table(("trace id", "state", "services", "span"), ("samples", "amount", "window"))
+    table = new_table(("trace id", "state", "services", "span"), ("samples", "amount", "window"))
     for row in found.traces:
         table.add_row(
             Text(row.trace_id),
@@ -79,7 +79,7 @@ def traces_table(found: HottestTraces) -> None:
             _amount(row.weight, found.unit),
             _moment(row.first),
         )
-    _print(table)
+    print_table(table)
 
 
 def traces_json(found: HottestTraces) -> list[dict[str, Any]]:
@@ -103,15 +103,16 @@ def traces_json(found: HottestTraces) -> list[dict[str, Any]]:
 
 def functions_table(functions: Iterable[tuple[str, int, int]], key: TypeKey, whole: int) -> None:
     """Print functions with their own value and that of all below them."""
-    table = _table((), ("self", "", "total", "", "function"))
+    table = new_table((), ("self", "", "total", "", "function"))
     table.columns[-1].justify = "left"
     for name, own, total in functions:
         values = (human(own, key[1]), share(own, whole), human(total, key[1]), share(total, whole))
         table.add_row(*map(Text, values), _name(name))
-    _print(table)
+    print_table(table)
 
 
-def _table(texts: Sequence[str], numbers: Sequence[str]) -> Table:
+def new_table(texts: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table with columns of texts, then of numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in texts:
         table.add_column(name, no_wrap=True)
@@ -120,7 +121,8 @@ def _table(texts: Sequence[str], numbers: Sequence[str]) -> Table:
     return table
 
 
-def _print(table: Table) -> None:
+def print_table(table: Table) -> None:
+    """Print it, as wide as the terminal; whole where there is none."""
     # A pipe has no width: what reads it wants whole names.
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:

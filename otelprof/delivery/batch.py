@@ -53,7 +53,8 @@ class Batcher:
         if piece is None:
             batch = self._cursor.take_batch()
             if batch:
-                self._cursor.replace(batch, *self._pieces([item.profiles for item in batch]))
+                with self._cursor.attempt(*batch):
+                    self._cursor.replace(batch, *self._pieces([item.profiles for item in batch]))
                 piece = self._cursor.take()
         return piece
 

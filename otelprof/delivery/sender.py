@@ -180,6 +180,10 @@ class Sender:
                 self._cursor.wait()
 
     def _attempt(self, item: Item) -> None:
+        with self._cursor.attempt(item):
+            self._try(item)
+
+    def _try(self, item: Item) -> None:
         if item.first_attempt_at is None:
             item.first_attempt_at = self._clock.monotonic()
         try:
@@ -187,8 +191,8 @@ class Sender:
         except RetryableError as error:
             self._failed(item, error, item.first_attempt_at)
         except Exception as error:  # noqa: BLE001 - a PermanentError, or a bug, which is as permanent
-            self._outcomes.given_up(item.profiles, error, "dropped")
-            self._cursor.drop(item, DropReason.PERMANENT_ERROR)
+            self._outcomes.given_up(item.profiles, error, "dropped" if item.claim is None else "put aside")
+            self._cursor.refuse(item, error)
         else:
             self._outcomes.sent(item.profiles)
             self._cursor.ack(item)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otelprof.component import ComponentConfig, ComponentSettings, ExtensionFactory
+from otelprof.config.dead_letter import DeadLetterConfig
 from otelprof.config.units import Duration
 from otelprof.errors import ConfigError, ConfigProblem
 
@@ -19,13 +20,15 @@ class FileStorageConfig(ComponentConfig):
         create_directory: make it when it is not there, readable by this user alone.
         fsync: have the disk confirm each request before the client is told. Without it, a power cut may lose
             the last ones; the end of the process loses nothing either way.
-        max_age: seconds; what is older at a start is dropped, counted; 0 keeps everything.
+        max_age: seconds after which a request is dropped, counted; 0 keeps everything.
+        dead_letter: what becomes of requests that no attempt can deliver.
     """
 
     directory: Path
     create_directory: bool = False
     fsync: bool = False
     max_age: Duration = 0.0
+    dead_letter: DeadLetterConfig = DeadLetterConfig()
 
     @property
     def keeps_queues(self) -> bool:

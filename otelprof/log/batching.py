@@ -84,8 +84,10 @@ class BatchingCursor(Cursor):
             self._merging = False
             if all(item.sequence in self._items for item in batch):
                 entry = self._log.hold(size_bytes, len(pieces))
-                rows = tuple(row for item in batch if item.claim is not None for row in item.claim.rows)
-                claim = Claim(rows, len(pieces)) if rows else None
+                claims = [item.claim for item in batch if item.claim is not None]
+                rows = tuple(row for claim in claims for row in claim.rows)
+                appended_at = max((claim.appended_at for claim in claims), default=0.0)
+                claim = Claim(rows, len(pieces), appended_at) if rows else None
                 siblings: dict[int, Item] = {}
                 for number, profiles in enumerate(pieces, 1):
                     # All of the memory stands on the last piece: see `_forget`.
@@ -109,8 +111,12 @@ class BatchingCursor(Cursor):
     # What follows is called with the lock held.
 
     def push(self, profiles: Profiles, entry: Entry, claim: Claim | None = None) -> None:
-        """Add a request at the end."""
+        """Add a request at the end; one that may have brought the process down comes into no batch."""
         item = self._insert(profiles, entry.size_bytes, entry, claim)
+        if claim is not None and claim.is_suspect:
+            self._schedule(item, 0.0)
+            self._due.notify()
+            return
         item.appended_at = self._clock.monotonic()
         self._fresh.append(item)
         self._waiting_size += self._size_of(item)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Condition
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from otelprof._core import Profiles
     from otelprof.clock import Clock
     from otelprof.config.exporter import SendingQueueConfig
@@ -30,6 +33,7 @@ class DropReason(StrEnum):
     SHUTDOWN = "shutdown"
     EXPORTER_REMOVED = "exporter_removed"
     EXPIRED = "expired"
+    CRASHED = "crashed"
 
 
 @dataclass(eq=False, slots=True)
@@ -52,10 +56,14 @@ class Claim:
     Attributes:
         rows: the requests, by their numbers in the log.
         behind: how many items of the cursor stand for them.
+        appended_at: when the newest of them came, seconds since the UNIX epoch.
+        is_suspect: the process ended in the middle of an attempt; it is sent by itself, not in a batch.
     """
 
     rows: tuple[int, ...]
     behind: int = 1
+    appended_at: float = 0.0
+    is_suspect: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -156,6 +164,40 @@ class Cursor:
                 item.attempts += 1
                 self._schedule(item, not_before)
                 self._due.notify()
+
+    @contextmanager
+    def attempt(self, *items: Item) -> Iterator[None]:
+        """While it lasts, an end of the process without a shutdown counts against what is tried."""
+        rows = tuple(row for item in items if item.claim is not None for row in item.claim.rows)
+        if not rows:
+            yield
+            return
+        attempt = self._log.begin_attempt(self.exporter, rows)
+        try:
+            yield
+        finally:
+            self._log.end_attempt(attempt)
+
+    def refuse(self, item: Item, error: Exception) -> None:
+        """The item was refused for good: dropped, counted, and a dead letter where its queue is on disk."""
+        self._log.keep_dead_letter(self.exporter, item, error)
+        self.drop(item, DropReason.PERMANENT_ERROR)
+
+    def expire(self, before: float) -> None:
+        """Drop, counted, what stands on disk and came before a time, in seconds since the UNIX epoch.
+
+        Not what is in flight, or came after something that is younger.
+        """
+        with self._log.lock:
+            expired = []
+            for item in self._items.values():
+                if item.claim is not None and not item.in_flight:
+                    if item.claim.appended_at >= before:
+                        break
+                    expired.append(item)
+            for item in expired:
+                self._give_up(item, DropReason.EXPIRED)
+        self._log.flush()
 
     def drop(self, item: Item, reason: DropReason) -> None:
         """The item will never be delivered; its samples are counted.

@@ -14,20 +14,33 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from otelprof._core import Limits, Profiles
-from otelprof.errors import ConfigError, ConfigProblem, OtelprofError, OverloadedError
+from otelprof.config.dead_letter import DeadLetterConfig
+from otelprof.errors import (
+    ConfigError,
+    ConfigProblem,
+    OtelprofError,
+    OverloadedError,
+    PermanentError,
+    RetryableError,
+)
 from otelprof.log.cursor import Claim, DropReason
+from otelprof.log.dead_letter_queue import DeadLetterQueue
 from otelprof.log.journal import FILE_NAME, About, Journal, Step
+from otelprof.log.marks import FILE_NAME as MARKS_FILE_NAME
+from otelprof.log.marks import Left, Marks
 from otelprof.log.memory import NONE_HELD, Demand, Held, MemoryLog
 from otelprof.model import ComponentId
 from otelprof.telemetry.log_metrics import (
+    DEAD_LETTERS_RETRIED,
     LOG_CORRUPT_REQUESTS,
     LOG_FILES_MOVED_ASIDE,
+    LOG_MISSING_REQUESTS,
     LOG_RESTORED_REQUESTS,
     LOG_UNWRITTEN_STEPS,
     LOG_WRITE_FAILURES,
@@ -35,13 +48,16 @@ from otelprof.telemetry.log_metrics import (
 from otelprof.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import structlog
 
     from otelprof.clock import Clock
     from otelprof.config.exporter import SendingQueueConfig
+    from otelprof.log.cursor import Item
+    from otelprof.log.dead_letters import DeadLetter, Kept
     from otelprof.log.journal import Found, Stored
+    from otelprof.log.marks import Attempt
     from otelprof.log.memory import Appended
     from otelprof.telemetry.metrics import Metrics
 
@@ -66,13 +82,15 @@ class Storage:
         id: of the extension.
         directory: of the file; it exists.
         fsync: have the disk confirm each append.
-        max_age_secs: what is older at a start is dropped, counted; 0 keeps everything.
+        max_age_secs: what is older is dropped, counted; 0 keeps everything.
+        dead_letter: what becomes of requests that no attempt can deliver.
     """
 
     id: ComponentId
     directory: Path
     fsync: bool
     max_age_secs: float
+    dead_letter: DeadLetterConfig = field(default_factory=DeadLetterConfig)
 
 
 class DurableLog(MemoryLog):
@@ -103,7 +121,13 @@ class DurableLog(MemoryLog):
         self._logger = logger
         self._throttle = Throttle(clock)
         self._journal: Journal | None = None
+        self._marks: Marks | None = None
+        self._dead_letters = DeadLetterQueue(
+            storage.directory, storage.dead_letter, clock, metrics, logger, fsync=storage.fsync
+        )
         self._behind: dict[int, int] = {}
+        # Requests that may have brought the process down, until an attempt has ended otherwise.
+        self._suspects: set[tuple[int, str]] = set()
         self._steps: deque[tuple[Step, int, str]] = deque()
         self._flushing = Lock()
 
@@ -113,8 +137,14 @@ class DurableLog(MemoryLog):
         Raises:
             ConfigError: the file cannot be opened or written, or another process has it.
         """
+        marks = self._path.with_name(MARKS_FILE_NAME)
         try:
-            self._journal, found = self._open()
+            self._journal, found = self._open(left := Left.read(marks))
+            self._marks = Marks(marks)
+        except OSError as error:
+            path = f"extensions.{self._storage.id}.directory"
+            message = f"{marks} cannot be written: {error.strerror}"
+            raise ConfigError([ConfigProblem(path, message)]) from error
         except sqlite3.Error as error:
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             why = "another otelprof has it open" if busy else str(error)
@@ -123,8 +153,14 @@ class DurableLog(MemoryLog):
         if found.lost:
             self._metrics.add(LOG_CORRUPT_REQUESTS, len(found.lost))
             self._logger.error("requests on disk are damaged, and lost", requests=len(found.lost))
+        missing = min(left.last_row - found.last_row, left.outstanding)
+        if missing > 0:
+            self._metrics.add(LOG_MISSING_REQUESTS, missing)
+            self._logger.error("requests are not on disk any more, and lost", requests=missing)
+        self._dead_letters.start()
         for stored in found.requests:
             self._restore(stored)
+        self._mark(lambda marks: marks.appended(found.last_row, len(self._behind)))
         self._metrics.observe(LOG_UNWRITTEN_STEPS, lambda: len(self._steps))
         if found.requests:
             self._logger.info("requests were left by an earlier run", requests=len(found.requests))
@@ -157,8 +193,41 @@ class DurableLog(MemoryLog):
             self.flush()
         return waiting
 
+    def begin_attempt(self, exporter: ComponentId, rows: tuple[int, ...]) -> Attempt:
+        """An exporter begins to work on requests: should the process end now, it is known."""
+        attempt = super().begin_attempt(exporter, rows)
+        self._mark(lambda marks: marks.begin(attempt))
+        return attempt
+
+    def end_attempt(self, attempt: Attempt) -> None:
+        """It has ended; what it worked on has not brought the process down."""
+        if self._suspects:
+            with self._lock:
+                self._spare(attempt.rows, attempt.exporter)
+        self._mark(lambda marks: marks.end(attempt, len(self._behind)))
+
+    def keep_dead_letter(self, exporter: ComponentId, item: Item, error: Exception) -> None:
+        """Keep what an exporter of this log can never deliver."""
+        if item.claim is not None:
+            try:
+                self._dead_letters.add_refused(exporter, item, error)
+            except OSError as failure:
+                self._failed("dead_letter", failure)
+
+    def tend(self) -> None:
+        """Drop what is too old, counted, and try again what somebody wants to have tried again."""
+        if self._closed:
+            return
+        if self._storage.max_age_secs:
+            for exporter in self._durable:
+                self._cursors[exporter].expire(self._clock.now() - self._storage.max_age_secs)
+        self._dead_letters.refresh()
+        for kept, letter, body in self._dead_letters.to_retry():
+            self._retry(kept, letter, body)
+
     def passed(self, exporter: ComponentId, claim: Claim) -> None:
         """An exporter has passed all that stood for a claim. The lock is held."""
+        self._spare(claim.rows, str(exporter))
         for row in claim.rows:
             self._steps.append((Step.PASSED, row, str(exporter)))
             self._behind[row] -= 1
@@ -185,9 +254,15 @@ class DurableLog(MemoryLog):
             if self._journal is not None:
                 self._journal.close()
                 self._journal = None
+        if self._marks is not None:
+            self._marks.close()
 
-    def _open(self) -> tuple[Journal, Found]:
-        """The file with what is in it; a new one with what could be read, where it was damaged."""
+    def _open(self, left: Left) -> tuple[Journal, Found]:
+        """The file with what is in it; a new one with what could be read, where it was damaged.
+
+        Args:
+            left: the attempts in whose middle the process has ended.
+        """
         if self._rebuilt.exists() and not self._path.exists():
             # An earlier start ended between the two renames of `_rebuild`.
             self._rebuilt.rename(self._path)
@@ -200,6 +275,9 @@ class DurableLog(MemoryLog):
             journal.close()
             found = self._rebuild(found)
             journal = self._begin()
+        elif left.attempts:
+            journal.count_crashes(left.attempts)
+            found = journal.read()
         return journal, found
 
     def _rebuild(self, found: Found) -> Found:
@@ -208,6 +286,7 @@ class DurableLog(MemoryLog):
             leftover.unlink(missing_ok=True)
         journal = Journal(self._rebuilt, fsync=True)
         try:
+            journal.number_after(found.last_row)
             rows = journal.append(
                 [(replace(one.about, exporters=one.pending), one.body) for one in found.requests]
             )
@@ -248,7 +327,14 @@ class DurableLog(MemoryLog):
         """Give a request out again to those of its exporters that are still there."""
         about = stored.about
         self._behind[stored.row] = len(stored.pending)
-        exporters = {ComponentId.parse(text): Claim((stored.row,)) for text in stored.pending}
+        exporters = {
+            ComponentId.parse(text): Claim((stored.row,), 1, about.appended_at, text in stored.crashes)
+            for text in stored.pending
+        }
+        self._suspects |= {(stored.row, text) for text in stored.crashes}
+        exporters = self._without_poison(stored, exporters)
+        if not exporters:
+            return
         try:
             # It was written here: what else its bytes could mean is not asked.
             profiles = Profiles.decode(stored.body, _LIMITS, detect_revision=False)
@@ -276,6 +362,69 @@ class DurableLog(MemoryLog):
                 self.left_held.append((ComponentId.parse(about.pipeline), held))
             else:
                 self._give(profiles, size_bytes, takers)
+
+    def _without_poison(
+        self, stored: Stored, claims: Mapping[ComponentId, Claim]
+    ) -> dict[ComponentId, Claim]:
+        """The exporters that did not crash too often on a request; for the others it is put aside."""
+        most = self._storage.dead_letter.max_crashes
+        crashed = [name for name, crashes in stored.crashes.items() if 0 < most <= crashes.count]
+        poison = {exporter: claim for exporter, claim in claims.items() if str(exporter) in crashed}
+        for exporter in poison:
+            self._logger.error(
+                "otelprof ended in the middle of a request too often; it is put aside",
+                exporter=str(exporter),
+                samples=stored.about.samples,
+            )
+            try:
+                self._dead_letters.add_crashed(
+                    str(exporter), stored.body, stored.about.samples, stored.crashes[str(exporter)]
+                )
+            except OSError as failure:
+                self._failed("dead_letter", failure)
+        self._let_go(poison, stored.about.samples, DropReason.CRASHED)
+        return {exporter: claim for exporter, claim in claims.items() if exporter not in poison}
+
+    def _retry(self, kept: Kept, letter: DeadLetter, body: bytes) -> None:
+        """Append a dead letter for its exporter, and remove it; it stays where that cannot be."""
+        try:
+            exporter = self._durable_exporter(letter.exporter)
+            self.append([(Profiles.decode(body, _LIMITS, detect_revision=False), [exporter])])
+        except RetryableError:
+            self._dead_letters.ask_again(kept)
+        except (PermanentError, ValueError) as error:
+            self._logger.warning("a dead letter cannot be tried again", id=kept.id, error=str(error))
+        else:
+            self._dead_letters.remove(kept)
+            self._metrics.add(DEAD_LETTERS_RETRIED, exporter=letter.exporter)
+            self._logger.info("a dead letter is tried again", id=kept.id, exporter=letter.exporter)
+
+    def _durable_exporter(self, name: str) -> ComponentId:
+        """An exporter whose queue is here.
+
+        Raises:
+            PermanentError: there is none of that name.
+            ValueError: it is no name.
+        """
+        exporter = ComponentId.parse(name)
+        if exporter not in self._durable:
+            message = f"exporters.{exporter} is not there, or has no sending_queue.storage"
+            raise PermanentError(message)
+        return exporter
+
+    def _spare(self, rows: Sequence[int], exporter: str) -> None:
+        """Requests have not brought the process down. The lock is held."""
+        for suspect in self._suspects.intersection((row, exporter) for row in rows):
+            self._suspects.discard(suspect)
+            self._steps.append((Step.SPARED, *suspect))
+
+    def _mark(self, write: Callable[[Marks], None]) -> None:
+        """Have the next start know something; it knows less when that cannot be written."""
+        if self._marks is not None:
+            try:
+                write(self._marks)
+            except OSError as error:
+                self._failed("marks", error)
 
     def _let_go(self, claims: Mapping[ComponentId, Claim], samples: int, reason: DropReason | None) -> None:
         with self._lock:
@@ -325,7 +474,8 @@ class DurableLog(MemoryLog):
         claims: dict[tuple[int, ComponentId], Claim] = {}
         for row, (number, durable) in zip(rows, kept, strict=True):
             self._behind[row] = len(durable)
-            claims |= {(number, exporter): Claim((row,)) for exporter in durable}
+            claims |= {(number, exporter): Claim((row,), 1, now) for exporter in durable}
+        self._mark(lambda marks: marks.appended(rows[-1], len(self._behind)))
         return claims
 
     def _failed(self, operation: str, error: Exception) -> None:

@@ -10,14 +10,16 @@ import json
 import sqlite3
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from otelprof.log.marks import Attempt
 
 FILE_NAME: Final = "queue.db"
 _SCHEMA: Final = """
@@ -27,6 +29,14 @@ CREATE TABLE IF NOT EXISTS requests (
 CREATE TABLE IF NOT EXISTS pending (
     request INTEGER NOT NULL, exporter TEXT NOT NULL, PRIMARY KEY (request, exporter)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS crashes (
+    request INTEGER NOT NULL, exporter TEXT NOT NULL, count INTEGER NOT NULL,
+    first_at REAL NOT NULL, last_at REAL NOT NULL, PRIMARY KEY (request, exporter)
+) WITHOUT ROWID;
+"""
+_CRASHED: Final = """
+INSERT INTO crashes SELECT request, exporter, 1, ?1, ?1 FROM pending WHERE request = ?2 AND exporter = ?3
+ON CONFLICT (request, exporter) DO UPDATE SET count = count + 1, last_at = ?1
 """
 # Fewer and larger pages than SQLite's 4 KiB: a request is a hundred kilobytes and more.
 _PAGE_BYTES: Final = 16 << 10
@@ -41,6 +51,8 @@ class Step(StrEnum):
     """An exporter has passed it."""
     FORGOTTEN = "DELETE FROM requests WHERE id = ? AND ? = ''"
     """The last exporter has passed it."""
+    SPARED = "DELETE FROM crashes WHERE request = ? AND exporter = ?"
+    """An attempt has ended without a crash, or no further one is made."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,21 @@ class About:
 
 
 @dataclass(frozen=True)
+class Crashes:
+    """How often in a row the process ended while an exporter tried a request.
+
+    Attributes:
+        count: how often.
+        first_at: when the first of these attempts began, seconds since the UNIX epoch.
+        last_at: when the last one did.
+    """
+
+    count: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True)
 class Stored:
     """A request as it was found in the file.
 
@@ -87,12 +114,14 @@ class Stored:
         about: what is kept of it.
         pending: the exporters that have not passed it, in the order of `about`.
         body: OTLP, plain.
+        crashes: of exporters that it may have brought down.
     """
 
     row: int
     about: About
     pending: tuple[str, ...]
     body: bytes
+    crashes: Mapping[str, Crashes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,11 +132,13 @@ class Found:
         requests: what can be read, oldest first.
         lost: the rows of requests that cannot.
         damaged: something in the file is not as it was written.
+        last_row: the newest that was ever appended, as far as the file knows.
     """
 
     requests: Sequence[Stored]
     lost: Sequence[int]
     damaged: bool
+    last_row: int
 
 
 class Journal:
@@ -148,6 +179,15 @@ class Journal:
             self._connection.close()
             raise
 
+    def number_after(self, last_row: int) -> None:
+        """Give no request of an empty file a number that another one had.
+
+        Raises:
+            sqlite3.Error: nothing was written.
+        """
+        with self._lock, self._transaction():
+            self._connection.execute("INSERT INTO sqlite_sequence VALUES ('requests', ?)", (last_row,))
+
     def append(self, requests: Sequence[tuple[About, bytes]]) -> list[int]:
         """Write requests, all or none.
 
@@ -179,21 +219,33 @@ class Journal:
         """
         with self._lock, self._transaction():
             for step, row, exporter in steps:
-                self._connection.execute(step.value, (row, exporter if step is Step.PASSED else ""))
+                self._connection.execute(step.value, (row, exporter))
+
+    def count_crashes(self, attempts: Sequence[Attempt]) -> None:
+        """Count an end of the process in the middle of attempts, for requests that are still to be delivered.
+
+        Raises:
+            sqlite3.Error: nothing was written.
+        """
+        with self._lock, self._transaction():
+            for attempt in attempts:
+                for row in attempt.rows:
+                    self._connection.execute(_CRASHED, (attempt.begun_at, row, attempt.exporter))
 
     def read(self) -> Found:
         """Everything in the file: each request by itself, so that one that is damaged costs no other."""
         with self._lock:
             requests, pending, damaged = self._index()
+            crashes, last_row, unread = self._crashes()
             found, lost = [], []
             for row in sorted(requests | pending.keys()):
                 one = self._request(row, pending.get(row, ()))
                 if one is None:
                     lost.append(row)
                 else:
-                    found.append(one[0])
+                    found.append(replace(one[0], crashes=crashes.get(row, {})))
                     damaged |= one[1]
-        return Found(found, lost, damaged or bool(lost))
+        return Found(found, lost, damaged or unread or bool(lost), max([last_row, *requests]))
 
     def close(self) -> None:
         """Let go of the file. Safe more than once."""
@@ -216,6 +268,22 @@ class Journal:
         except (sqlite3.Error, ValueError):
             damaged = True
         return requests, pending, damaged
+
+    def _crashes(self) -> tuple[dict[int, dict[str, Crashes]], int, bool]:
+        """What crashed on which row, the newest row that ever was, and whether some of it cannot be read."""
+        crashes: dict[int, dict[str, Crashes]] = {}
+        last_row, damaged = 0, False
+        try:
+            for (last,) in self._connection.execute(
+                "SELECT seq FROM sqlite_sequence WHERE name = 'requests'"
+            ):
+                last_row = int(last)
+            for row, exporter, count, first_at, last_at in self._connection.execute("SELECT * FROM crashes"):
+                known = Crashes(int(count), float(first_at), float(last_at))
+                crashes.setdefault(int(row), {})[str(exporter)] = known
+        except (sqlite3.Error, ValueError, TypeError):
+            damaged = True
+        return crashes, last_row, damaged
 
     def _request(self, row: int, pending: tuple[str, ...]) -> tuple[Stored, bool] | None:
         """A request, and whether it is not known for sure who has passed it; None when it is damaged."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from otelprof.errors import OverloadedError, RequestTooLargeError, UnavailableError
 from otelprof.log.batching import BatchingCursor
 from otelprof.log.cursor import Cursor, DropReason, Entry
+from otelprof.log.marks import Attempt
 from otelprof.telemetry.metrics import EXPORTER_DROPPED, EXPORTER_ENQUEUE_FAILED
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class MemoryLog:
         self, queues: Mapping[ComponentId, SendingQueueConfig], clock: Clock, metrics: Metrics
     ) -> None:
         self._lock = Lock()
+        self._clock = clock
         self._metrics = metrics
         self._closed = False
         self._memory_bytes = 0
@@ -197,6 +199,16 @@ class MemoryLog:
         entry.behind -= 1
         if entry.behind == 0:
             self._memory_bytes -= entry.size_bytes
+
+    def begin_attempt(self, exporter: ComponentId, rows: tuple[int, ...]) -> Attempt:
+        """An exporter begins to work on requests that stand on disk."""
+        return Attempt(str(exporter), self._clock.now(), rows)
+
+    def end_attempt(self, attempt: Attempt) -> None:
+        """It has ended, whatever came of it."""
+
+    def keep_dead_letter(self, exporter: ComponentId, item: Item, error: Exception) -> None:
+        """Keep what an exporter can never deliver: here, nothing."""
 
     def passed(self, exporter: ComponentId, claim: Claim) -> None:
         """An exporter has passed all that stood for a claim. The lock is held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -12,15 +13,19 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from otelprof._core import Profiles
+from otelprof.cli.app import app
 from otelprof.config.resolve import load_config
 from otelprof.errors import ConfigError
+from otelprof.log.marks import Left
 from otelprof.telemetry.log_metrics import LOG_RESTORED_REQUESTS
 from otelprof.testing.sink import Sink, SinkAnswer
 from tests.e2e.harness import Answer, Client, Process, Yaml, exporter, one_pipeline, request, running
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 OK = Answer(grpc.StatusCode.OK)
@@ -79,6 +84,54 @@ def test_kill_nine(tmp_path: Path) -> None:
     assert KILLS < killed.acknowledged
     assert set() == killed.lost
     assert killed.doubled <= KILLS * CONSUMERS
+
+
+def test_a_request_that_ends_the_process(tmp_path: Path) -> None:
+    """It is put aside after some crashes, what comes after it is delivered, and so is it when asked for."""
+    folder = tmp_path / "queue"
+    with Sink() as sink:
+        config = durable(sink.endpoint, tmp_path, num_consumers=1)
+        config["extensions"]["file_storage"]["dead_letter"] = {"max_crashes": 2}
+        sink.answer_always(SinkAnswer(grpc.StatusCode.UNAVAILABLE, delay_secs=60))
+        for _ in range(2):
+            with Process(config, tmp_path) as process:
+                if not Left.read(folder / "queue.marks").last_row:
+                    with Client(process.endpoint) as client:
+                        for service in ("poison", "good"):
+                            body = request(service=service).SerializeToString()
+                            assert OK == client.export(body)
+                wait_until(lambda: Left.read(folder / "queue.marks").attempts)
+                process.signal(signal.SIGKILL)
+                process.popen.wait()
+        sink.answer_always(SinkAnswer())
+        with running(config, tmp_path):
+            wait_for_all(sink, {"good"})
+        assert {"good": 1} == services(sink)
+        listed = deadletter(folder, "list", "--format", "json")
+        assert [("otlp", "crashed", 2)] == [
+            (one["exporter"], one["reason"], one["attempts"]) for one in json.loads(listed)
+        ]
+        deadletter(folder, "retry", "--all")
+        with running(config, tmp_path):
+            wait_for_all(sink, {"good", "poison"})
+        assert {"good": 1, "poison": 1} == services(sink)
+        assert "[]\n" == deadletter(folder, "list", "--format", "json")
+
+
+def deadletter(folder: Path, *arguments: str) -> str:
+    """What `otelprof deadletter` says of a storage."""
+    command, *others = arguments
+    result = CliRunner().invoke(app, ["deadletter", command, "--directory", str(folder), *others])
+    assert 0 == result.exit_code, result.output
+    return result.output
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return when it is so, or fail after ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @dataclass(frozen=True)

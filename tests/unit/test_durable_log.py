@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 
 from otelprof._core import Profiles
-from otelprof.config.exporter import SendingQueueConfig
 from otelprof.errors import ConfigError, OverloadedError
 from otelprof.log.batching import BatchingCursor
-from otelprof.log.cursor import Cursor, DropReason
-from otelprof.log.durable import DurableLog, Storage
+from otelprof.log.cursor import DropReason
 from otelprof.log.journal import FILE_NAME
 from otelprof.model import ComponentId
 from otelprof.telemetry.log_metrics import (
@@ -23,87 +19,22 @@ from otelprof.telemetry.log_metrics import (
     LOG_RESTORED_REQUESTS,
     LOG_WRITE_FAILURES,
 )
-from otelprof.telemetry.metrics import EXPORTER_DROPPED, Metrics
-from otelprof.testing.clock import SimulatedClock
-from tests.e2e.harness import request
 from tests.reference.build import ambiguous
+from tests.unit.durable_runs import FAST, SLOW, Run, deliver, profiles, runs_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FAST = ComponentId("otlp", "fast")
-SLOW = ComponentId("otlp", "slow")
 PIPELINE = ComponentId("profiles")
 PAGE_BYTES = 16384
-STORAGE = ComponentId("file_storage")
-
-
-def profiles(service: str = "checkout", samples: int = 1) -> Profiles:
-    """A request of a service."""
-    return Profiles.decode(request(service=service, samples=samples).SerializeToString())
-
-
-class Run:
-    """A process's life with the log, which ends without a word unless it is shut down."""
-
-    def __init__(self, folder: Path, exporters: tuple[ComponentId, ...] = (FAST, SLOW), **queue: Any) -> None:
-        self.clock, self.metrics = SimulatedClock(), Metrics()
-        config = SendingQueueConfig.model_validate({"storage": "file_storage", **queue})
-        self.storage = Storage(STORAGE, folder, fsync=False, max_age_secs=0)
-        self.log = self.make(dict.fromkeys(exporters, config))
-
-    def make(self, queues: dict[ComponentId, SendingQueueConfig]) -> DurableLog:
-        """The log, not started."""
-        logger = structlog.get_logger("test")
-        return DurableLog(queues, self.storage, self.clock, self.metrics, logger)
-
-    def append(self, *services: str, exporters: tuple[ComponentId, ...] = (FAST, SLOW)) -> None:
-        """Append a request of each service, all at once."""
-        self.log.append([(profiles(service), exporters) for service in services])
-
-    def crash(self) -> None:
-        """End as at kill -9: the file is let go, and nothing more is written."""
-        assert self.log._journal is not None  # noqa: SLF001 - the end of a process asks nobody
-        self.log._journal.close()  # noqa: SLF001 - as above
-
-    def take(self, exporter: ComponentId) -> list[str]:
-        """The services of all that an exporter has to deliver, which it takes."""
-        return list(services_of(self.log.cursor(exporter)))
-
-    def dropped(self, exporter: ComponentId, reason: DropReason) -> float:
-        """Samples that were counted as lost."""
-        return self.metrics.value(EXPORTER_DROPPED, exporter=str(exporter), reason=reason.value)
-
-
-def services_of(cursor: Cursor) -> Iterator[str]:
-    """What a cursor gives out."""
-    while (item := cursor.take()) is not None:
-        yield item.profiles.resources[0]["service.name"]
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Iterator[Any]:
-    """Makes runs on one folder, started, and ends the last ones."""
-    made: list[Run] = []
-
-    def run(*arguments: Any, **queue: Any) -> Run:
-        one = Run(tmp_path, *arguments, **queue)
-        made.append(one)
-        one.log.start()
-        return one
-
-    yield run
-    for one in made:
-        one.log.shutdown()
-
-
-def deliver(cursor: Cursor, count: int) -> None:
-    """Deliver so many."""
-    for _ in range(count):
-        item = cursor.take()
-        assert item is not None
-        cursor.ack(item)
+    """Makes runs on one folder."""
+    with runs_on(tmp_path) as run:
+        yield run
 
 
 def test_each_exporter_goes_on_where_it_was(runs: Any) -> None:
@@ -261,12 +192,10 @@ def test_what_is_too_old_is_dropped(runs: Any, tmp_path: Path) -> None:
     first = runs((FAST,))
     first.append("a", exporters=(FAST,))
     first.crash()
-    second = Run(tmp_path, (FAST,))
-    second.storage = replace(second.storage, max_age_secs=10)
+    second = Run(tmp_path, (FAST,), max_age_secs=10)
     second.clock.advance(11)
-    log = second.make({FAST: SendingQueueConfig(storage=STORAGE)})
-    log.start()
-    log.shutdown()
+    second.log.start()
+    second.log.shutdown()
     assert 1 == second.dropped(FAST, DropReason.EXPIRED)
     assert [0, 0] == rows(tmp_path)
 

@@ -1,0 +1,145 @@
+"""What the file of the log cannot tell at the next start: how far appends had come, and what was tried.
+
+A small file, written over in one piece without a wait for the disk: what it says outlives the process,
+which is all that is asked of it. It says nothing of a request, only of rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FILE_NAME: Final = "queue.marks"
+_PRIVATE: Final = 0o600
+# A checksum and a length before the text.
+_HEAD_BYTES: Final = 8
+_MAX_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An exporter's attempt that had not ended.
+
+    Attributes:
+        exporter: its id.
+        begun_at: seconds since the UNIX epoch.
+        rows: the requests, by their numbers in the log.
+    """
+
+    exporter: str
+    begun_at: float
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Left:
+    """What an earlier run left.
+
+    Attributes:
+        last_row: the newest request that it had appended.
+        outstanding: how many requests some exporter had not passed.
+        attempts: what was tried when it ended; nothing after a shutdown.
+    """
+
+    last_row: int = 0
+    outstanding: int = 0
+    attempts: Sequence[Attempt] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What stands in a file; nothing when it is not there, or is damaged."""
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_BYTES)
+            size = int.from_bytes(data[4:_HEAD_BYTES], "big")
+            text = data[_HEAD_BYTES : _HEAD_BYTES + size]
+            if data[:4] != zlib.crc32(text).to_bytes(4, "big"):
+                return cls()
+            last_row, outstanding, attempts = json.loads(text)
+            return cls(
+                int(last_row),
+                int(outstanding),
+                [Attempt(str(exporter), float(at), tuple(map(int, rows))) for exporter, at, rows in attempts],
+            )
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+
+class Marks:
+    """The file, open to be written. Safe for several threads.
+
+    Args:
+        path: of the file; what was in it is gone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = Lock()
+        # By identity: two attempts may be alike.
+        self._attempts: dict[int, Attempt] = {}
+        self._last_row = 0
+        self._outstanding = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor: int | None = os.open(path, flags, _PRIVATE)
+
+    def appended(self, last_row: int, outstanding: int) -> None:
+        """Requests were appended; the last of them, and how many some exporter has not passed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
+            self._last_row = max(self._last_row, last_row)
+            self._outstanding = outstanding
+            self._write()
+
+    def begin(self, attempt: Attempt) -> None:
+        """An attempt begins.
+
+        Raises:
+            OSError: it cannot be written; `end` is to be called all the same.
+        """
+        with self._lock:
+            self._attempts[id(attempt)] = attempt
+            self._write()
+
+    def end(self, attempt: Attempt, outstanding: int) -> None:
+        """An attempt has ended, whatever came of it; how many requests some exporter has not passed now.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
+            self._attempts.pop(id(attempt), None)
+            self._outstanding = outstanding
+            self._write()
+
+    def close(self) -> None:
+        """Let go of the file; no attempt is left in it. Safe more than once."""
+        with self._lock:
+            if self._descriptor is not None:
+                self._attempts.clear()
+                # At worst, an attempt that a shutdown has cut short counts as one that a crash has.
+                with suppress(OSError):
+                    self._write()
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _write(self) -> None:
+        if self._descriptor is None:
+            return
+        attempts = [(one.exporter, one.begun_at, one.rows) for one in self._attempts.values()]
+        text = json.dumps([self._last_row, self._outstanding, attempts]).encode()
+        head = zlib.crc32(text).to_bytes(4, "big") + len(text).to_bytes(4, "big")
+        os.pwrite(self._descriptor, head + text, 0)

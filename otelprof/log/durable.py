@@ -154,6 +154,8 @@ class DurableLog(MemoryLog):
             self._metrics.add(LOG_CORRUPT_REQUESTS, len(found.lost))
             self._logger.error("requests on disk are damaged, and lost", requests=len(found.lost))
         missing = min(left.last_row - found.last_row, left.outstanding)
+        if found.damaged:
+            missing = max(missing, left.outstanding - len(found.requests) - len(found.lost))
         if missing > 0:
             self._metrics.add(LOG_MISSING_REQUESTS, missing)
             self._logger.error("requests are not on disk any more, and lost", requests=missing)

@@ -61,10 +61,10 @@ class Left:
             with path.open("rb") as file:
                 data = file.read(_MAX_BYTES)
             size = int.from_bytes(data[4:_HEAD_BYTES], "big")
-            text = data[_HEAD_BYTES : _HEAD_BYTES + size]
-            if data[:4] != zlib.crc32(text).to_bytes(4, "big"):
+            sized = data[4 : _HEAD_BYTES + size]
+            if data[:4] != zlib.crc32(sized).to_bytes(4, "big"):
                 return cls()
-            last_row, outstanding, attempts = json.loads(text)
+            last_row, outstanding, attempts = json.loads(sized[4:])
             return cls(
                 int(last_row),
                 int(outstanding),
@@ -141,5 +141,5 @@ class Marks:
             return
         attempts = [(one.exporter, one.begun_at, one.rows) for one in self._attempts.values()]
         text = json.dumps([self._last_row, self._outstanding, attempts]).encode()
-        head = zlib.crc32(text).to_bytes(4, "big") + len(text).to_bytes(4, "big")
-        os.pwrite(self._descriptor, head + text, 0)
+        sized = len(text).to_bytes(4, "big") + text
+        os.pwrite(self._descriptor, zlib.crc32(sized).to_bytes(4, "big") + sized, 0)

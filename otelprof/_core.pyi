@@ -341,6 +341,17 @@ class Profiles:
             sample_type: only Profiles whose sample type has this name; every one when None.
         """
 
+    def stack_columns(
+        self, *, service: str | None = None, sample_type: str | None = None
+    ) -> tuple[list[str], bytes, bytes, bytes]:
+        """What `fold` gives as columns, for arithmetic over many stacks; in the order of the dictionary.
+
+        Returns:
+            Names of functions, each once; the frames of all stacks, root first, as places in the names (32
+            bits, unsigned); where among the frames each stack ends (64 bits, unsigned); what each stack
+            stands for (a double). All little-endian.
+        """
+
     def top_functions(
         self, count: int, *, service: str | None = None, sample_type: str | None = None
     ) -> list[tuple[str, int, int]]:

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use hashbrown::HashMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::profiles::{Profile, Profiles, ResourceProfiles};
@@ -21,6 +22,19 @@ impl Selection<'_> {
         self.service.is_none_or(|name| name.as_bytes() == profiles.service(group))
             && self.sample_type.is_none_or(|name| name.as_bytes() == profiles.sample_type(profile).0)
     }
+}
+
+/// Stacks as columns, for arithmetic over many of them.
+#[derive(Debug, Default, PartialEq)]
+pub struct StackColumns {
+    /// Functions, each once.
+    pub names: Vec<String>,
+    /// The frames of all stacks, each root first: places in `names`.
+    pub frames: Vec<u32>,
+    /// Where in `frames` each stack ends.
+    pub ends: Vec<u64>,
+    /// What each stack stands for.
+    pub values: Vec<f64>,
 }
 
 /// What stands for a stack without any frame.
@@ -92,6 +106,26 @@ impl Profiles {
         let mut folded: Vec<_> = folded.into_iter().collect();
         folded.sort_unstable_by(|(a_stack, a), (b_stack, b)| b.cmp(a).then_with(|| a_stack.cmp(b_stack)));
         folded
+    }
+
+    /// Stacks as columns: what `fold` gives, without one text a stack.
+    pub fn stack_columns(&self, selection: Selection<'_>) -> StackColumns {
+        let names = self.all_frames();
+        let mut columns = StackColumns::default();
+        let mut known: HashMap<&str, u32> = HashMap::new();
+        for (stack, total) in self.stack_totals(selection) {
+            for frame in self.stack_frames(stack, &names) {
+                let next = columns.names.len() as u32;
+                let place = *known.entry(frame).or_insert(next);
+                if place == next {
+                    columns.names.push(frame.to_owned());
+                }
+                columns.frames.push(place);
+            }
+            columns.ends.push(columns.frames.len() as u64);
+            columns.values.push(total as f64);
+        }
+        columns
     }
 
     /// Functions as (name, self value, total value), largest self value first; ties by name.

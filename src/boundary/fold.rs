@@ -1,6 +1,7 @@
 //! Stacks and functions of a request, as Python reads them.
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::{Profiles, work};
 use crate::fold::Selection;
@@ -10,6 +11,24 @@ impl Profiles {
     #[pyo3(signature = (*, service = None, sample_type = None))]
     fn fold(&self, py: Python<'_>, service: Option<&str>, sample_type: Option<&str>) -> PyResult<Vec<(String, i128)>> {
         work(py, || self.inner.fold(Selection { service, sample_type }))
+    }
+
+    #[pyo3(signature = (*, service = None, sample_type = None))]
+    #[expect(clippy::type_complexity, reason = "four columns")]
+    fn stack_columns<'py>(
+        &self,
+        py: Python<'py>,
+        service: Option<&str>,
+        sample_type: Option<&str>,
+    ) -> PyResult<(Vec<String>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let (names, frames, ends, values) = work(py, || {
+            let columns = self.inner.stack_columns(Selection { service, sample_type });
+            let frames: Vec<u8> = columns.frames.iter().flat_map(|frame| frame.to_le_bytes()).collect();
+            let ends: Vec<u8> = columns.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
+            let values: Vec<u8> = columns.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (columns.names, frames, ends, values)
+        })?;
+        Ok((names, PyBytes::new(py, &frames), PyBytes::new(py, &ends), PyBytes::new(py, &values)))
     }
 
     #[pyo3(signature = (count, *, service = None, sample_type = None))]

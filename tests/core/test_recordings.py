@@ -9,7 +9,7 @@ import pytest
 from otelprof._core import Profiles
 from tests.recordings import name, parsed, recordings
 from tests.reference.compare import assert_agreement, rejected, rows
-from tests.reference.fold import fold, top_functions
+from tests.reference.fold import fold, top_functions, unfolded
 from tests.reference.meaning import difference, meaning
 from tests.reference.normal_form import expected
 from tests.reference.summary import summary
@@ -48,11 +48,11 @@ def test_nothing_to_repair_twice(path: Path) -> None:
 
 @pytest.mark.parametrize("path", recordings(), ids=name)
 def test_views(path: Path) -> None:
-    """Summary, folded stacks, top functions and `to_proto` of a recording are those of the slow twins."""
+    """Summary, stacks, top functions and `to_proto` of a recording are those of the slow twins."""
     profiles = Profiles.decode(path.read_bytes())
     want = expected(parsed(path), LIMITS)
 
     assert summary(want) == rows(profiles)
-    assert fold(want) == profiles.fold()
+    assert fold(want) == profiles.fold() == unfolded(profiles.stack_columns())
     assert top_functions(want, 20) == profiles.top_functions(20)
     assert ([], []) == difference(meaning(want, with_ids=False), meaning(profiles.to_proto(), with_ids=False))

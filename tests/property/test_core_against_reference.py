@@ -99,6 +99,11 @@ def test_fold(request: ExportProfilesServiceRequest, service: str | None, sample
     assert fold(want, service=service, sample_type=sample_type) == profiles.fold(
         service=service, sample_type=sample_type
     )
+    names, frames, ends, values = profiles.stack_columns(service=service, sample_type=sample_type)
+    assert {name for stack, _ in profiles.fold(service=service, sample_type=sample_type)
+            for name in stack.split(";")} == set(names)  # fmt: skip
+    assert len(ends) == len(values)
+    assert max(memoryview(frames).cast("I"), default=-1) < len(names)
     for count in (0, 1, 100):
         assert top_functions(want, count, service=service, sample_type=sample_type) == profiles.top_functions(
             count, service=service, sample_type=sample_type

@@ -1,7 +1,8 @@
-"""The slow twins of `Profiles.fold` and `Profiles.top_functions`."""
+"""The slow twins of `Profiles.fold`, `Profiles.top_functions` and `Profiles.stack_columns`."""
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +48,22 @@ def top_functions(
             total[name] += value
     rows = [(name, own[name], total[name]) for name in total]
     return sorted(rows, key=lambda row: (-row[1], row[0]))[:count]
+
+
+def unfolded(columns: tuple[list[str], bytes, bytes, bytes]) -> list[tuple[str, int]]:
+    """What `fold` gives, from the columns of `stack_columns`."""
+    names, frames, ends, values = columns
+    places = struct.unpack(f"<{len(frames) // 4}I", frames)
+    totals: Counter[str] = Counter()
+    start = 0
+    for end, value in zip(
+        struct.unpack(f"<{len(ends) // 8}Q", ends),
+        struct.unpack(f"<{len(values) // 8}d", values),
+        strict=True,
+    ):
+        totals[";".join(names[place] for place in places[start:end])] += int(value)
+        start = end
+    return sorted(totals.items(), key=lambda item: (-item[1], item[0]))
 
 
 def weighed_stacks(

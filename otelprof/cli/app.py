@@ -13,7 +13,9 @@ from otelprof.cli.components import components
 from otelprof.cli.cost import app as cost
 from otelprof.cli.deadletter import app as deadletter
 from otelprof.cli.diagnose import diagnose
+from otelprof.cli.diff import diff
 from otelprof.cli.flamegraph import flamegraph
+from otelprof.cli.gate import app as gate
 from otelprof.cli.health import health
 from otelprof.cli.incident import app as incident
 from otelprof.cli.inspect import inspect
@@ -31,13 +33,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # it shows local variables, and with them what must not be shown
 )
-for command in (run, validate, components, status, health, diagnose, inspect, replay, compact):
+for command in (run, validate, components, status, health, diagnose, inspect, replay, diff, compact):
     app.command()(command)
 for of_store in (flamegraph, traces, top, services):
     app.command()(of_store)
 app.add_typer(incident)
 app.add_typer(cost)
 app.add_typer(deadletter)
+app.add_typer(gate)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from otelprof.exporter.pyroscope.config import PyroscopeExporterConfig
 from otelprof.extension.bearertokenauth import BearerTokenAuthConfig, TenantConfig
 from otelprof.extension.file_storage import FileStorageConfig
 from otelprof.extension.health_check import HealthCheckConfig
+from otelprof.gate.config import GateConfig, TightenConfig
 from otelprof.processor.linkage import LinkageConfig, LinkageRuleConfig
 from otelprof.processor.memory_limiter import MemoryLimiterConfig
 from otelprof.processor.redact import RedactConfig, TextRule
@@ -68,6 +69,7 @@ SECTIONS: list[tuple[type[BaseModel], str, dict[str, Any]]] = [
     (ObjectStorageConfig, "object_storage exporter", {"url": "store"}),
     (MaintenanceConfig, "Maintenance of a store", {}),
     (RetentionConfig, "Retention of a store", {}),
+    (GateConfig, "The gate", {}),
     (ClientTLS, "TLS of a client", {}),
     (ServerTLS, "TLS of a server", {"cert_file": "a", "key_file": "b"}),
 ]
@@ -86,6 +88,7 @@ OWN_SECTION = (
     BudgetConfig,
     MaintenanceConfig,
     RetentionConfig,
+    TightenConfig,
 )
 each_section = pytest.mark.parametrize(
     ("model", "section", "required"), SECTIONS, ids=[one[0].__name__ for one in SECTIONS]

@@ -1,0 +1,148 @@
+"""`otelprof gate`: do the runs of a candidate cost more than those of the baseline?"""
+
+# ruff: noqa: PLC0415 - what is not needed for `--help` is imported where it is used
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from otelprof.cli import gate_options as options
+from otelprof.cli.gate_calibrate import calibrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otelprof.gate.check import Checked
+
+WRONG_USAGE: Final = 3
+"""The exit code of wrong usage and unreadable input: 1 and 2 are verdicts."""
+
+
+# As this version of typer has it; a wrong option is one, as a bad value of it is.
+_USAGE_ERROR: Final = typer.BadParameter.__mro__[1]
+
+
+class GateGroup(TyperGroup):
+    """Commands whose exit codes 1 and 2 are verdicts, so that wrong usage and unreadable input are 3."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as typer has it
+        """Read the command line."""
+        with _as_wrong_usage():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as typer has it
+        """Run the command, or one below it."""
+        with _as_wrong_usage():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _as_wrong_usage() -> Iterator[None]:
+    from otelprof.cli.output import print_error
+    from otelprof.errors import OtelprofError
+
+    try:
+        yield
+    except OtelprofError as error:
+        print_error(error)
+        raise typer.Exit(WRONG_USAGE) from error
+    except Exception as error:
+        if isinstance(error, _USAGE_ERROR):
+            error.exit_code = WRONG_USAGE  # type: ignore[attr-defined] # of every usage error
+        raise
+
+
+app = typer.Typer(name="gate", cls=GateGroup, invoke_without_command=True, no_args_is_help=False)
+app.command()(calibrate)
+
+
+class GateFormat(StrEnum):
+    """How the report is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+@app.callback()
+def gate(  # noqa: PLR0913 - the options of the command
+    context: typer.Context,
+    *,
+    baseline: Annotated[Path | None, typer.Option(help="A folder of runs of the baseline.")] = None,
+    candidate: Annotated[Path | None, typer.Option(help="A folder of runs of the candidate.")] = None,
+    config: options.ConfigFile = None,
+    work: options.WorkUnit = None,
+    kind: Annotated[GateFormat, typer.Option("--format", help="What to write.")] = GateFormat.TEXT,
+    explain: Annotated[str | None, typer.Option(help="Say all that is known of a function.")] = None,
+    flame_graph: Annotated[
+        Path | None, typer.Option("--flamegraph", help="Write the differential flame graph (SVG) here.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the report goes; stdout without it.")
+    ] = None,
+) -> None:
+    """Say whether a candidate costs more: exits with 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 on errors."""
+    if context.invoked_subcommand is not None:
+        return
+    if baseline is None or candidate is None:
+        message = "--baseline and --candidate are both needed: each a folder of runs"
+        raise typer.BadParameter(message)
+    options.require_arithmetic()
+    from otelprof.cli.output import write
+    from otelprof.clock import SystemClock
+    from otelprof.gate.check import check
+    from otelprof.gate.runs import read_runs
+
+    settings = options.read_config(config)
+    unit = options.work_unit(work, settings)
+    before, after = (
+        read_runs(path, service=settings.service, types=settings.types) for path in (baseline, candidate)
+    )
+    checked = check(
+        before, after, settings, unit, now=SystemClock().now(), keep=() if explain is None else (explain,)
+    )
+    if flame_graph is not None:
+        write(_flame_graph(checked), flame_graph)
+    write(_written(checked, kind, explain, flame_graph), output)
+    raise typer.Exit(checked.verdict.exit_code)
+
+
+def _written(checked: Checked, kind: GateFormat, explain: str | None, flame_graph: Path | None) -> str:
+    import json
+
+    from otelprof.gate.report import explained, report
+    from otelprof.gate.report_text import explanation, markdown, text
+
+    said = report(checked)
+    known = [] if explain is None else explained(checked, explain)
+    if explain is not None and not known:
+        message = f"no function is called {explain}, or ends so, in what was compared"
+        raise typer.BadParameter(message)
+    if kind is GateFormat.JSON:
+        return json.dumps(said | ({"explained": known} if known else {}), indent=2, allow_nan=False) + "\n"
+    if kind is GateFormat.MARKDOWN:
+        written = markdown(said, flame_graph=None if flame_graph is None else flame_graph.name)
+        return written + (f"\n```\n{explanation(known).replace('`', '')}```\n" if known else "")
+    return text(said) + (explanation(known) if known else "")
+
+
+def _flame_graph(checked: Checked) -> str:
+    """The differential flame graph of what was compared first.
+
+    Raises:
+        PermanentError: nothing was.
+    """
+    from otelprof.errors import PermanentError
+    from otelprof.gate.difference import svg_of
+
+    for compared in checked.compared:
+        if compared.displacement is not None:
+            return svg_of(compared.displacement.comparison, compared.label)
+    message = "there is nothing to draw: no type of profile has two runs on both sides"
+    raise PermanentError(message)

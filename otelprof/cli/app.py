@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from otelprof.cli.audit import app as audit
 from otelprof.cli.compact import compact
 from otelprof.cli.components import components
 from otelprof.cli.cost import app as cost
@@ -41,6 +42,7 @@ app.add_typer(incident)
 app.add_typer(cost)
 app.add_typer(deadletter)
 app.add_typer(gate)
+app.add_typer(audit)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from otelprof.cli import gate_options as options
 from otelprof.cli.gate_calibrate import calibrate
+from otelprof.cli.gate_override import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,7 @@ def _as_wrong_usage() -> Iterator[None]:
 
 app = typer.Typer(name="gate", cls=GateGroup, invoke_without_command=True, no_args_is_help=False)
 app.command()(calibrate)
+app.command()(override)
 
 
 class GateFormat(StrEnum):

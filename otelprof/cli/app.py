@@ -18,6 +18,7 @@ from otelprof.cli.diff import diff
 from otelprof.cli.flamegraph import flamegraph
 from otelprof.cli.gate import app as gate
 from otelprof.cli.health import health
+from otelprof.cli.impact import impact
 from otelprof.cli.incident import app as incident
 from otelprof.cli.inspect import inspect
 from otelprof.cli.replay import replay
@@ -38,6 +39,7 @@ for command in (run, validate, components, status, health, diagnose, inspect, re
     app.command()(command)
 for of_store in (flamegraph, traces, top, services):
     app.command()(of_store)
+app.command()(impact)
 app.add_typer(incident)
 app.add_typer(cost)
 app.add_typer(deadletter)

@@ -8,3 +8,11 @@ class ReportFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class PageFormat(StrEnum):
+    """The same, and for a comment on a pull request."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"

@@ -15,6 +15,7 @@ from otelprof.cli.cost import app as cost
 from otelprof.cli.deadletter import app as deadletter
 from otelprof.cli.diagnose import diagnose
 from otelprof.cli.diff import diff
+from otelprof.cli.explain import explain
 from otelprof.cli.flamegraph import flamegraph
 from otelprof.cli.gate import app as gate
 from otelprof.cli.health import health
@@ -39,7 +40,8 @@ for command in (run, validate, components, status, health, diagnose, inspect, re
     app.command()(command)
 for of_store in (flamegraph, traces, top, services):
     app.command()(of_store)
-app.command()(impact)
+for of_change in (impact, explain):
+    app.command()(of_change)
 app.add_typer(incident)
 app.add_typer(cost)
 app.add_typer(deadletter)

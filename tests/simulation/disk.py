@@ -1,0 +1,177 @@
+"""The disk of a simulation: what is on it when a process ends, and when it takes nothing.
+
+It is a real file of SQLite. A process that is killed leaves what was written; a power cut, of what was
+written since the last fsync, only a beginning.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+from otelprof._core import Profiles
+from otelprof.log.durable import DurableLog
+from otelprof.log.journal import FILE_NAME, Step
+from tests.simulation.loop import CrashError
+from tests.simulation.requests import names_in
+from tests.simulation.scenario import DiskFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from otelprof.log.journal import About
+    from otelprof.log.memory import MemoryLog
+    from tests.simulation.ledger import Ledger
+    from tests.simulation.loop import Loop
+
+Pending = set[tuple[str, int]]
+"""Who has not passed which row."""
+
+# Below this a -wal file has not been begun again: SQLite does that after a checkpoint, at 1000 pages.
+_FIRST_ROUND_BYTES: Final = 1000 * (16 << 10)
+# What `PRAGMA synchronous` says when each transaction is synced.
+_FULL: Final = 2
+_FAULTS: Final = {
+    DiskFault.FULL: ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"),
+    DiskFault.READ_ONLY: ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+}
+
+
+class Disk:
+    """The file of the log, over all lives of the service.
+
+    Args:
+        folder: of the file.
+        crashes: how likely the process ends in the middle of a write.
+        loop: chance.
+        ledger: where it is written what is not as promised.
+    """
+
+    def __init__(self, folder: Path, *, crashes: float, loop: Loop, ledger: Ledger) -> None:
+        self.folder = folder
+        self._crashes = crashes
+        self._loop = loop
+        self._ledger = ledger
+        self._journal: Any = None
+        self._may_crash = False
+        self._bodies: dict[int, bytes] = {}
+        self._at_start: Pending = set()
+        self._written: list[tuple[int, Pending, Pending]] = []
+        """Of each write: where the -wal file ends after it, what it added, what it took away."""
+        self._synced_bytes = 0
+        self.unwritten: Pending = set()
+        """What was passed, or was to be added, and perhaps never written."""
+
+    def attach(self, log: MemoryLog, *, may_crash: bool) -> None:
+        """A process has started; it has opened the file when its log is on disk."""
+        if not isinstance(log, DurableLog):
+            return
+        journal: Any = log._journal  # noqa: SLF001 - between the log and its file
+        self._journal = journal
+        self._at_start = set(self._pending(journal._connection))  # noqa: SLF001 - as above
+        self._written, self._synced_bytes, self.unwritten = [], self._wal_bytes(), set()
+        self._may_crash = may_crash
+        append, write = journal.append, journal.write
+        journal.append = lambda requests: self._append(append, requests)
+        journal.write = lambda steps: self._write(write, steps)
+
+    def fault(self, fault: DiskFault, *, begins: bool) -> None:
+        """The disk takes nothing, or takes again."""
+        if self._journal is not None:
+            self._journal._connection.execute(_FAULTS[fault][0 if begins else 1])  # noqa: SLF001 - SQLite's own
+
+    def end(self, *, power_cut: bool) -> Pending:
+        """The process has ended without a word: what is left for the next one, of what was written."""
+        if self._journal is None:
+            return self._left()
+        cut_bytes = self._wal_bytes()
+        if power_cut and cut_bytes < _FIRST_ROUND_BYTES:
+            cut_bytes = self._loop.chance.randint(min(self._synced_bytes, cut_bytes), cut_bytes)
+        # Whoever lets go of the file in order would tidy it up: the copy is as it lies there.
+        left = self.folder.with_name("left")
+        shutil.copytree(self.folder, left)
+        self._journal.close()
+        self._journal = None
+        shutil.rmtree(self.folder)
+        left.rename(self.folder)
+        wal = self.folder / f"{FILE_NAME}-wal"
+        if wal.exists():
+            with wal.open("r+b") as file:
+                file.truncate(cut_bytes)
+        expected = set(self._at_start)
+        for end_bytes, added, taken in self._written:
+            if end_bytes <= cut_bytes:
+                expected = (expected | added) - taken
+        found = self._left()
+        if not expected <= found or not found <= expected | self.unwritten:
+            self._ledger.found.append(f"on disk is {found}, not {expected}")
+        return found
+
+    def closed(self) -> Pending:
+        """The process has ended in order: what is left for the next one."""
+        self._journal = None
+        return self._left()
+
+    def names(self, row: int) -> Counter[str]:
+        """The samples of a row."""
+        return Counter(names_in(Profiles.decode(self._bodies[row])))
+
+    def _left(self) -> Pending:
+        path = self.folder / FILE_NAME
+        if not path.exists():
+            return set()
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            found = set(self._pending(connection))
+            if found:
+                self._bodies |= dict(connection.execute("SELECT id, body FROM requests"))
+        return found
+
+    @staticmethod
+    def _pending(connection: sqlite3.Connection) -> Iterable[tuple[str, int]]:
+        try:
+            return [
+                (str(exporter), int(row)) for row, exporter in connection.execute("SELECT * FROM pending")
+            ]
+        except sqlite3.OperationalError:
+            # A power cut before the tables were there.
+            return []
+
+    def _append(self, append: Any, requests: Sequence[tuple[About, bytes]]) -> list[int]:
+        if self._crashes_now():
+            raise CrashError
+        rows: list[int] = append(requests)
+        added = {
+            (name, row) for row, (about, _) in zip(rows, requests, strict=True) for name in about.exporters
+        }
+        self._bodies |= {row: body for row, (_, body) in zip(rows, requests, strict=True)}
+        self._written.append((self._wal_bytes(), added, set()))
+        (level,) = self._journal._connection.execute("PRAGMA synchronous").fetchone()  # noqa: SLF001 - SQLite's own
+        if level == _FULL:
+            self._synced_bytes = self._wal_bytes()
+        if self._crashes_now():
+            self.unwritten = self.unwritten | added
+            raise CrashError
+        return rows
+
+    def _write(self, write: Any, steps: Sequence[tuple[Step, int, str]]) -> None:
+        taken = {(name, row) for step, row, name in steps if step is Step.PASSED}
+        # What could not be written is in the next write again.
+        self.unwritten = taken
+        if self._crashes_now():
+            raise CrashError
+        write(steps)
+        self.unwritten = set()
+        self._written.append((self._wal_bytes(), set(), taken))
+        if self._crashes_now():
+            raise CrashError
+
+    def _crashes_now(self) -> bool:
+        return self._may_crash and self._crashes > 0 and self._loop.chance.random() < self._crashes
+
+    def _wal_bytes(self) -> int:
+        wal = self.folder / f"{FILE_NAME}-wal"
+        return wal.stat().st_size if wal.exists() else 0

@@ -86,7 +86,7 @@ def _hottest(reader: StoreReader, selection: Selection, count: int) -> HottestTr
         f"SELECT trace_id, sum(CAST(value AS DOUBLE)) AS value FROM samples WHERE {where} "
         f"GROUP BY trace_id ORDER BY value DESC, trace_id LIMIT {count}"
     )
-    trace_ids: list[str] = hottest["trace_id"].to_pylist()
+    trace_ids: list[str] = list(hottest["trace_id"].to_pylist())
     if not trace_ids:
         return None
     rows = as_dicts(

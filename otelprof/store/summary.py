@@ -171,8 +171,7 @@ def _request(groups: Sequence[_Group], day: date) -> bytes:
 def _rows(rows: TableRows) -> list[dict[str, Any]]:
     from arro3.core import RecordBatch  # noqa: PLC0415 - comes with deltalake
 
-    found: list[dict[str, Any]] = RecordBatch.from_arrow(rows).to_struct_array().to_pylist()
-    return found
+    return list(RecordBatch.from_arrow(rows).to_struct_array().to_pylist())
 
 
 def _named(row: dict[str, Any]) -> tuple[_Group, int]:

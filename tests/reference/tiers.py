@@ -46,8 +46,7 @@ class Row(NamedTuple):
 
 def rows(store: Store, table: Table) -> list[dict[str, Any]]:
     """All rows of a table as it is now."""
-    found: list[dict[str, Any]] = store.snapshot(table).scan().read_all().to_struct_array().to_pylist()
-    return found
+    return list(store.snapshot(table).scan().read_all().to_struct_array().to_pylist())
 
 
 def values(store: Store) -> Counter[Row]:

@@ -111,11 +111,19 @@ class ServiceControl:
         clock: Clock,
         ready_since: Callable[[], float | None],
     ) -> None:
-        self.pipelines = dict(pipelines)
-        self.sampling = tuple(sampling)
+        self.describe(pipelines, sampling)
         self.ready_since = ready_since
         self._clock = clock
         self._changes = Lock()
+
+    def describe(
+        self,
+        pipelines: Mapping[ComponentId, PipelineParts],
+        sampling: Iterable[tuple[ComponentId, ComponentId, SamplingControl]],
+    ) -> None:
+        """Say what runs from now on."""
+        self.pipelines = dict(pipelines)
+        self.sampling = tuple(sampling)
 
     def start_incident(self, service: str, reason: str, duration_secs: float, who: str) -> Incident:
         """Keep everything of a service from now on, in every pipeline that samples.

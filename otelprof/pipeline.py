@@ -21,47 +21,75 @@ Receivers and exporters are shared between pipelines by id; each pipeline has pr
 collector. Extensions stand beside the pipelines; what they may ask and change is in `control.py`. Start goes
 from the end to the beginning, so that nothing is taken that cannot be delivered; stop goes the other way, so
 that what was taken is delivered.
+
+A start is the change from nothing to a configuration, and a reload that from one to another: what is
+configured as before runs on (`docs/decisions/0006-reload.md`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+import time
+from dataclasses import dataclass, replace
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import structlog
 
-from otelprof.component import ComponentSettings, Kind, SamplingProcessor
+from otelprof.component import Component, ComponentSettings, Kind, SamplingProcessor
 from otelprof.config.exporter import ExporterConfig
-from otelprof.control import PipelineParts, SamplingControl, ServiceControl
+from otelprof.control import PipelineParts, ServiceControl
 from otelprof.delivery.decisions import DecisionGate, TraceIntake
 from otelprof.delivery.sender import DirectSender, Sender
+from otelprof.errors import ConfigError, ConfigProblem, ControlError
+from otelprof.intake import Intake, Passage, Pipeline
 from otelprof.log.memory import MemoryLog
 from otelprof.receiver.admission import Admission
 from otelprof.telemetry.journal import PolicyJournal
 from otelprof.telemetry.logging import logger_for
+from otelprof.telemetry.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from otelprof._core import Profiles, Rejection
     from otelprof.clock import Clock
-    from otelprof.component import Authenticator, Component, Exporter, Processor, TraceProcessor
+    from otelprof.component import Authenticator, Exporter, Processor
     from otelprof.config.exporter import SendingQueueConfig
     from otelprof.config.resolve import Config, ConfiguredComponent
-    from otelprof.consumer import Reservation, TraceConsumer
+    from otelprof.control import Incident, SamplingControl
     from otelprof.log.memory import Held
     from otelprof.model import ComponentId
     from otelprof.telemetry.metrics import Metrics
 
+# A change of the pipelines waits so long for requests that are in them; then it is made around them.
+_PASSAGE_SECS: Final = 5.0
+# What everything is given to end in, once it was told to; a sender gives its threads `JOIN_SECS` of it.
+_RELEASE_SECS: Final = 1.8
+# A receiver that takes no new request and holds some that do not end; with a longer drain it may have that.
+_LEAST_CLOSING_SECS: Final = 0.4
+_MOST_CLOSING_SECS: Final = 6.0
+
+C = TypeVar("C", bound=Component)
+K = TypeVar("K")
+M = TypeVar("M")
+_Key = tuple["ComponentId", "ComponentId"]
+_Made = tuple["ConfiguredComponent", ...]
+
 _logger: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Part(Generic[M, C]):
+    """A component that runs, and what it was made of: with the same it need not be made again."""
+
+    made_of: M
+    component: C
 
 
 class Service:
     """Everything that a configuration runs.
 
     Args:
-        config: what to build.
+        config: what to run.
         metrics: where all components count.
         clock: time and chance for all components.
     """
@@ -71,75 +99,260 @@ class Service:
         self._metrics = metrics
         self._clock = clock
         self._journal = PolicyJournal()
-        self._authenticators: dict[ComponentId, Authenticator] = {}
-        # From the end to the beginning: each part is given what is behind it.
-        exporters = self._used(Kind.EXPORTER)
-        queues = {id_: _exporter_config(one).sending_queue for id_, one in exporters.items()}
-        self._upkeep: list[Component] = []
-        self._log = self._build_log({id_: queue for id_, queue in queues.items() if queue.enabled})
-        self._senders = {id_: self._build_sender(one) for id_, one in exporters.items()}
-        self._controls: list[tuple[ComponentId, ComponentId, SamplingControl]] = []
-        self._pipelines = {id_: self._build_pipeline(id_) for id_ in config.pipelines}
-        gates = [pipeline.gate for pipeline in self._pipelines.values() if pipeline.gate is not None]
-        self._gates = gates
-        self._traces = TraceIntake(gates) if gates else None
-        self._admission = Admission(config.request_limit_bytes, metrics)
-        self._receivers = [self._build_receiver(one) for one in self._used(Kind.RECEIVER).values()]
         self._ready_since: float | None = None
-        self._extensions = self._build_extensions()
+        self._control = ServiceControl({}, (), clock, lambda: self._ready_since)
+        self._authenticators: dict[ComponentId, Authenticator] = {}
+        self._admission = Admission(config.request_limit_bytes, metrics)
+        self._passage = Passage()
+        self._traces = TraceIntake(())
+        self._storage = _storage(config)
+        self._upkeep: list[Component] = []
+        self._log = self._build_log(config)
+        # What runs, by what the configuration calls it.
+        self._extensions: dict[ComponentId, _Part[ConfiguredComponent, Component]] = {}
+        self._senders: dict[ComponentId, _Part[_Made, Sender | DirectSender]] = {}
+        self._processors: dict[_Key, _Part[ConfiguredComponent, Processor]] = {}
+        self._gates: dict[ComponentId, _Part[ConfiguredComponent, DecisionGate]] = {}
+        self._pipelines: dict[ComponentId, Pipeline] = {}
+        self._intakes: dict[ComponentId, Intake] = {}
+        self._receivers: dict[ComponentId, _Part[tuple[_Made, bool], Component]] = {}
+        # What a change leaves behind: exporters that still deliver what they have, those that nobody is led
+        # to any more, and the incidents of a processor whose successor is to go on with them.
+        self._retired: list[Sender] = []
+        self._left: dict[ComponentId, _Part[_Made, Sender | DirectSender]] = {}
+        self._incidents: dict[_Key, Sequence[Incident]] = {}
+
+    @property
+    def config(self) -> Config:
+        """What it runs."""
+        return self._config
 
     def start(self) -> None:
-        """Start extensions, then exporters, processors and receivers.
+        """Start extensions, then the log, exporters, processors and receivers.
 
         Raises:
             ConfigError: one cannot be started as it is configured; the others are shut down again.
         """
         try:
-            for component in self._in_order():
+            self._change_extensions()
+            self._log.start()
+            for component in self._upkeep:
                 component.start()
+            self._change_pipelines()
             for pipeline, held in self._log.left_held:
                 self._resume(pipeline, held)
             self._log.left_held.clear()
             self._ready_since = self._clock.now()
         except BaseException:
-            _shutdown(self._in_order())
+            self._release()
             raise
+
+    def change_to(self, config: Config) -> None:
+        """Run another configuration from now on. What is configured as before runs on; no request is lost.
+
+        Raises:
+            ConfigError: something cannot be started as it is configured, or not be changed while it runs.
+                What was changed before that stays so: change to the configuration before.
+        """
+        problems = list(self._fixed(config))
+        if problems:
+            raise ConfigError(problems)
+        self._config = config
+        self._admission.resize(config.request_limit_bytes)
+        self._change_extensions()
+        self._change_pipelines()
 
     def stop(self) -> None:
         """Take nothing more, deliver what was taken for up to `drain_timeout`, and release everything.
 
-        Safe before `start`, and more than once.
+        Safe before `start`, and more than once. Whatever does not end is left behind, with a warning.
         """
         self._ready_since = None
-        _shutdown(self._receivers)
+        drain_secs = self._config.service.drain_timeout
+        deadline = self._clock.monotonic() + drain_secs
+        shut_down(_components(self._receivers), min(max(drain_secs, _LEAST_CLOSING_SECS), _MOST_CLOSING_SECS))
         self._log.close()
-        deadline = self._clock.monotonic() + self._config.service.drain_timeout
-        queued = [sender for sender in self._senders.values() if isinstance(sender, Sender)]
-        for gate in self._gates:
+        for gate in _components(self._gates):
             gate.drain()
+        queued = [sender for sender in _components(self._senders) if isinstance(sender, Sender)]
         for sender in queued:
             sender.begin_drain(deadline)
-        for sender in queued:
+        for sender in (*queued, *self._retired):
             sender.wait_drained(deadline)
-        _shutdown(self._in_order())
+        self._release()
 
     @property
     def undelivered_bytes(self) -> int:
         """Memory of what was acknowledged, and is not delivered to every exporter yet."""
         return self._log.memory_bytes
 
-    def _in_order(self) -> list[Component]:
-        """All components, in the order of their start."""
-        processors = [one for pipeline in self._pipelines.values() for one in pipeline.processors]
-        return [
-            *self._extensions,
-            self._log,
-            *self._upkeep,
-            *self._senders.values(),
-            *processors,
-            *self._gates,
-            *self._receivers,
-        ]
+    def _release(self) -> None:
+        """Shut everything down, the last first; what stays in queues is counted."""
+        receivers, gates = _components(self._receivers), _components(self._gates)
+        processors, senders = _components(self._processors), _components(self._senders)
+        left = [*_components(self._left), *self._retired]
+        for components in (receivers, [*gates, *processors], [*senders, *left]):
+            shut_down(components, _RELEASE_SECS)
+        shut_down(self._upkeep, _LEAST_CLOSING_SECS)
+        self._log.shutdown()
+        for extension in reversed(_components(self._extensions)):
+            shut_down([extension], _LEAST_CLOSING_SECS)
+
+    def _fixed(self, config: Config) -> Iterator[ConfigProblem]:
+        """What cannot become as this configuration has it while the log is open."""
+        storage = _storage(config)
+        if storage is not None and storage != self._storage:
+            message = "keeps queues, and cannot be added or changed while otelprof runs: restart it"
+            yield ConfigProblem(f"extensions.{storage.id}", message)
+        before = dict(_queues(self._config))
+        for id_, queue in _queues(config):
+            if id_ in before and before[id_].storage != queue.storage:
+                message = f"is {before[id_].storage}, and cannot be changed while otelprof runs: restart it"
+                yield ConfigProblem(f"exporters.{id_}.sending_queue.storage", message)
+
+    def _change_extensions(self) -> None:
+        configured = self._config.components[Kind.EXTENSION]
+        wanted = {id_: configured[id_] for id_ in self._config.service.extensions}
+        shut_down(_taken_off(self._extensions, wanted), _RELEASE_SECS)
+        for id_, one in wanted.items():
+            if id_ not in self._extensions:
+                extension = _create(one, self._settings(one), self._control)
+                _start(self._extensions, id_, one, extension)
+                if one.config.authenticates:
+                    self._authenticators[id_] = extension
+
+    def _change_pipelines(self) -> None:
+        self._change_exporters()
+        with self._passage.closed(_PASSAGE_SECS):
+            self._change_processors()
+            self._lead()
+        self._let_go()
+        self._change_receivers()
+
+    def _change_exporters(self) -> None:
+        """Have the exporters that are wanted; those that are not are kept, until nobody is led to them."""
+        wanted = _made_of(self._config, Kind.EXPORTER)
+        deadline = self._clock.monotonic() + self._config.service.drain_timeout
+        for id_ in [id_ for id_, part in self._left.items() if wanted.get(id_) == part.made_of]:
+            # A change that failed had left it.
+            if (successor := self._senders.pop(id_, None)) is not None:
+                successor.component.halt(deadline)
+            self._senders[id_] = self._left.pop(id_)
+        for id_ in [id_ for id_, part in self._senders.items() if wanted.get(id_) != part.made_of]:
+            part = self._senders.pop(id_)
+            if (
+                isinstance(part.component, Sender)
+                and id_ in wanted
+                and _exporter_config(wanted[id_][0]).sending_queue.enabled
+            ):
+                # The next one takes over what waits in its queue.
+                part.component.halt(deadline)
+            else:
+                self._left[id_] = part
+        for id_, one in wanted.items():
+            if id_ not in self._senders:
+                sender = self._build_sender(one[0])
+                try:
+                    sender.start()
+                except BaseException:
+                    sender.halt(self._clock.monotonic())
+                    raise
+                self._senders[id_] = _Part(one, sender)
+
+    def _change_processors(self) -> None:
+        """Have the processors and gates that are wanted. The passage is closed."""
+        wanted: dict[_Key, ConfiguredComponent] = {}
+        wanted_gates: dict[ComponentId, ConfiguredComponent] = {}
+        for pipeline, parts in self._config.pipelines.items():
+            for id_ in parts.processors:
+                one = self._config.components[Kind.PROCESSOR][id_]
+                if one.config.waits_for_traces:
+                    wanted_gates[pipeline] = one
+                else:
+                    wanted[pipeline, id_] = one
+        self._incidents |= {key: one.incidents.active() for key, one in self._sampling().items()}
+        gates, processors = _taken_off(self._gates, wanted_gates), _taken_off(self._processors, wanted)
+        shut_down(gates, _PASSAGE_SECS)
+        shut_down(processors, _RELEASE_SECS)
+        for key, one in wanted.items():
+            if key not in self._processors:
+                processor = _create(one, self._settings(one))
+                _start(self._processors, key, one, processor)
+                self._go_on_with_incidents(key, processor)
+        for pipeline, one in wanted_gates.items():
+            if pipeline not in self._gates:
+                gate = self._build_gate(pipeline, one)
+                _start(self._gates, pipeline, one, gate)
+                self._go_on_with_incidents((pipeline, one.id), gate.processor)
+
+    def _lead(self) -> None:
+        """Lead requests through what runs now. The passage is closed."""
+        self._pipelines = {id_: self._pipeline(id_) for id_ in self._config.pipelines}
+        for pipeline in self._pipelines.values():
+            if pipeline.gate is not None:
+                pipeline.gate.lead_to(pipeline.queued)
+        self._traces.lead_to(_components(self._gates))
+        for receiver, intake in self._intakes.items():
+            intake.lead_to(self._pipelines_of(receiver))
+        parts = {
+            id_: PipelineParts(config.receivers, config.processors, config.exporters)
+            for id_, config in self._config.pipelines.items()
+        }
+        sampling = self._sampling()
+        keys = [(id_, one) for id_, config in self._config.pipelines.items() for one in config.processors]
+        self._control.describe(parts, [(*key, sampling[key]) for key in keys if key in sampling])
+
+    def _let_go(self) -> None:
+        """Have the exporters that nobody is led to any more deliver what they have, and end."""
+        self._incidents.clear()
+        self._log.keep_only([id_ for id_, _ in _queues(self._config)])
+        self._retired = [sender for sender in self._retired if not sender.is_done]
+        for part in self._left.values():
+            sender = part.component
+            sender.retire(self._clock.monotonic() + self._config.service.drain_timeout)
+            if isinstance(sender, Sender):
+                self._retired.append(sender)
+        self._left.clear()
+
+    def _change_receivers(self) -> None:
+        """Have the receivers that are wanted: the others end first, since one may want another's port."""
+        # What a receiver offers depends on whether somebody asks for traces.
+        traces = self._traces if self._gates else None
+        wanted = {
+            id_: (made_of, bool(traces)) for id_, made_of in _made_of(self._config, Kind.RECEIVER).items()
+        }
+        shut_down(_taken_off(self._receivers, wanted), _MOST_CLOSING_SECS)
+        self._intakes = {id_: intake for id_, intake in self._intakes.items() if id_ in self._receivers}
+        for id_, made_of in wanted.items():
+            if id_ not in self._receivers:
+                one = made_of[0][0]
+                intake = Intake(
+                    self._pipelines_of(id_), self._log, self._admission, traces, passage=self._passage
+                )
+                receiver = _create(one, self._settings(one), intake)
+                _start(self._receivers, id_, made_of, receiver)
+                self._intakes[id_] = intake
+
+    def _sampling(self) -> Mapping[_Key, SamplingControl]:
+        """The sampling that can be asked, of everything that runs."""
+        running: dict[_Key, Processor] = {key: part.component for key, part in self._processors.items()}
+        for pipeline, gate in self._gates.items():
+            running[pipeline, gate.made_of.id] = gate.component.processor
+        return {key: one.control for key, one in running.items() if isinstance(one, SamplingProcessor)}
+
+    def _go_on_with_incidents(self, key: _Key, processor: Processor) -> None:
+        """Have those that its predecessor had, for as long as they were to last."""
+        if not isinstance(processor, SamplingProcessor):
+            return
+        now = self._clock.now()
+        for incident in self._incidents.get(key, ()):
+            try:
+                processor.control.incidents.start(
+                    replace(incident, start_secs=now, duration_secs=incident.end_secs - now)
+                )
+            except ControlError as error:
+                service = printable(incident.service)
+                _logger.warning("incident ends with the change", service=service, why=str(error))
 
     def _resume(self, pipeline: ComponentId, held: Held) -> None:
         """Have a request of an earlier run wait again, or go on as it came where nothing waits any more."""
@@ -149,26 +362,22 @@ class Service:
         else:
             running.gate.hold(held)
 
-    def _build_log(self, queues: Mapping[ComponentId, SendingQueueConfig]) -> MemoryLog:
+    def _build_log(self, config: Config) -> MemoryLog:
         """The log: on disk for the exporters that name a storage, of which there is one at most."""
-        named = next((queue.storage for queue in queues.values() if queue.storage is not None), None)
-        if named is None:
+        queues = dict(_queues(config))
+        if self._storage is None:
             return MemoryLog(queues, self._clock, self._metrics)
         # SQLite, for who asks for it.
         from otelprof.log.durable import DurableLog, Storage  # noqa: PLC0415
         from otelprof.log.upkeep import Upkeep  # noqa: PLC0415
 
-        config: Any = self._config.components[Kind.EXTENSION][named].config
-        storage = Storage(named, config.directory, config.fsync, config.max_age, config.dead_letter)
-        logger = logger_for(named, Kind.EXTENSION.value)
+        id_ = self._storage.id
+        kept: Any = self._storage.config
+        storage = Storage(id_, kept.directory, kept.fsync, kept.max_age, kept.dead_letter)
+        logger = logger_for(id_, Kind.EXTENSION.value)
         log = DurableLog(queues, storage, self._clock, self._metrics, logger)
-        self._upkeep.append(Upkeep(log, named, self._clock, logger))
+        self._upkeep.append(Upkeep(log, id_, self._clock, logger))
         return log
-
-    def _used(self, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
-        """The components of a kind that some pipeline names."""
-        named = {id_ for pipeline in self._config.pipelines.values() for id_ in getattr(pipeline, kind.value)}
-        return {id_: one for id_, one in self._config.components[kind].items() if id_ in named}
 
     def _build_sender(self, exporter: ConfiguredComponent) -> Sender | DirectSender:
         settings = self._settings(exporter)
@@ -176,59 +385,36 @@ class Service:
         instance: Exporter = _create(exporter, settings)
         if not config.sending_queue.enabled:
             return DirectSender(instance, settings)
-        return Sender(instance, self._log.cursor(exporter.id), config, settings)
+        return Sender(instance, self._log.renew(exporter.id, config.sending_queue), config, settings)
 
-    def _build_pipeline(self, pipeline: ComponentId) -> Pipeline:
-        config = self._config.pipelines[pipeline]
-        configured = [self._config.components[Kind.PROCESSOR][id_] for id_ in config.processors]
-        processors: list[Processor] = []
-        behind: TraceProcessor | None = None
-        for one in configured:
-            processor = _create(one, self._settings(one))
-            if isinstance(processor, SamplingProcessor):
-                self._controls.append((pipeline, one.id, processor.control))
-            if one.config.waits_for_traces:
-                behind = processor
-            else:
-                processors.append(processor)
+    def _build_gate(self, pipeline: ComponentId, behind: ConfiguredComponent) -> DecisionGate:
+        logger = logger_for(pipeline, "pipeline")
+        settings = ComponentSettings(pipeline, Kind.PROCESSOR, logger, self._metrics, self._clock)
+        exporters = self._config.pipelines[pipeline].exporters
+        return DecisionGate(self._log, _create(behind, self._settings(behind)), exporters, settings)
+
+    def _pipeline(self, id_: ComponentId) -> Pipeline:
+        """A pipeline of what runs."""
+        config = self._config.pipelines[id_]
+        processors = [self._processors.get((id_, one)) for one in config.processors]
         queued, direct = [], []
         for exporter in config.exporters:
-            sender = self._senders[exporter]
+            sender = self._senders[exporter].component
             if isinstance(sender, DirectSender):
                 direct.append(sender)
             else:
                 queued.append(exporter)
-        gate = None
-        if behind is not None:
-            settings = ComponentSettings(
-                pipeline, Kind.PROCESSOR, logger_for(pipeline, "pipeline"), self._metrics, self._clock
-            )
-            gate = DecisionGate(self._log, behind, queued, settings)
-        return Pipeline(tuple(processors), tuple(queued), tuple(direct), gate)
+        gate = self._gates.get(id_)
+        return Pipeline(
+            tuple(part.component for part in processors if part is not None),
+            tuple(queued),
+            tuple(direct),
+            None if gate is None else gate.component,
+        )
 
-    def _build_receiver(self, receiver: ConfiguredComponent) -> Component:
-        pipelines = [
-            self._pipelines[id_]
-            for id_, config in self._config.pipelines.items()
-            if receiver.id in config.receivers
-        ]
-        intake = Intake(pipelines, self._log, self._admission, self._traces)
-        instance: Component = _create(receiver, self._settings(receiver), intake)
-        return instance
-
-    def _build_extensions(self) -> list[Component]:
-        parts = {
-            id_: PipelineParts(config.receivers, config.processors, config.exporters)
-            for id_, config in self._config.pipelines.items()
-        }
-        control = ServiceControl(parts, self._controls, self._clock, lambda: self._ready_since)
-        configured = self._config.components[Kind.EXTENSION]
-        named = [configured[id_] for id_ in self._config.service.extensions]
-        extensions = [_create(one, self._settings(one), control) for one in named]
-        for one, extension in zip(named, extensions, strict=True):
-            if one.config.authenticates:
-                self._authenticators[one.id] = extension
-        return extensions
+    def _pipelines_of(self, receiver: ComponentId) -> list[Pipeline]:
+        configured = self._config.pipelines.items()
+        return [self._pipelines[id_] for id_, config in configured if receiver in config.receivers]
 
     def _settings(self, component: ConfiguredComponent) -> ComponentSettings:
         logger = logger_for(component.id, component.kind.value)
@@ -243,115 +429,75 @@ class Service:
         )
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """What one pipeline does to a request, and where it goes.
-
-    Attributes:
-        processors: in their order.
-        queued: exporters that read the log.
-        direct: exporters without a queue, inside the client's call.
-        gate: where requests wait, behind the log, for decisions about their traces; None when they do not.
-    """
-
-    processors: tuple[Processor, ...]
-    queued: tuple[ComponentId, ...]
-    direct: tuple[DirectSender, ...]
-    gate: DecisionGate | None = None
-
-    def process(self, profiles: Profiles) -> tuple[Profiles, Sequence[Rejection]]:
-        """Run the processors.
-
-        Returns:
-            What is left, and the Profiles that they refused one by one.
-
-        Raises:
-            OtelprofError: one of them refused the request.
-        """
-        refused: list[Rejection] = []
-        for processor in self.processors:
-            result = processor.process(profiles)
-            # What did not change keeps the rejections that it had; those of another request are its own.
-            if list(map(_facts, result.rejections)) != list(map(_facts, profiles.rejections)):
-                refused.extend(result.rejections)
-            profiles = result
-        return profiles, refused
+def shut_down(components: Sequence[Component], timeout_secs: float) -> None:
+    """Shut components down at once. One that fails, or does not end in time, keeps nobody from going on."""
+    threads = [
+        Thread(target=_shut_down, args=(one,), name=f"otelprof-shutdown-{type(one).__name__}", daemon=True)
+        for one in components
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + timeout_secs
+    for component, thread in zip(components, threads, strict=True):
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            _logger.warning("shutdown does not end, and is left behind", component=type(component).__name__)
 
 
-class Intake:
-    """The `Consumer` behind a receiver: all pipelines that the receiver is in."""
-
-    def __init__(
-        self,
-        pipelines: Iterable[Pipeline],
-        log: MemoryLog,
-        admission: Admission,
-        traces: TraceConsumer | None = None,
-    ) -> None:
-        self._pipelines = tuple(pipelines)
-        self._log = log
-        self._admission = admission
-        self._traces = traces
-
-    @property
-    def traces(self) -> TraceConsumer | None:
-        """Who takes traces; None when no pipeline asks for them."""
-        return self._traces
-
-    def reserve(self, client: str) -> Reservation:
-        """The memory of one request: of the budget that all receivers share."""
-        return self._admission.reserve(client)
-
-    def admit(self, expected_bytes: int) -> None:
-        """Refuse, before it is read, what some queue has no room for.
-
-        Raises:
-            RetryableError: there is no room now; the client may send it again.
-        """
-        for pipeline in self._pipelines:
-            self._log.admit(pipeline.queued, expected_bytes)
-
-    def consume(self, profiles: Profiles) -> Sequence[Rejection]:
-        """Process a request and acknowledge it: for every pipeline, or for none.
-
-        A request without Profiles is a success, and goes no further, as in the collector. An exporter without
-        a queue has delivered when this returns; when something behind it fails, the client sends the request
-        again, and that exporter delivers it twice.
-
-        Raises:
-            RetryableError: nothing was acknowledged; the client may send it again.
-            PermanentError: nothing was acknowledged, nor will be.
-        """
-        processed = [(pipeline, *pipeline.process(profiles)) for pipeline in self._pipelines]
-        left = [(pipeline, result) for pipeline, result, _ in processed if result.profile_count]
-        for pipeline, result in left:
-            for sender in pipeline.direct:
-                sender.deliver(result)
-        gates = {number: one.gate for number, (one, _) in enumerate(left) if one.gate is not None}
-        waits = {number: gate.pipeline for number, gate in gates.items()}
-        held = self._log.append([(result, pipeline.queued) for pipeline, result in left], waits)
-        for gate, one in zip(gates.values(), held, strict=True):
-            gate.hold(one)
-        return _told_once([refused for _, _, refused in processed])
+def _shut_down(component: Component) -> None:
+    try:
+        component.shutdown()
+    except Exception:
+        _logger.exception("shutdown failed", component=type(component).__name__)
 
 
-_Facts = tuple[str, str, int, int]
+def _start(parts: dict[K, _Part[M, C]], key: K, made_of: M, component: C) -> None:
+    """Start a component, and remember it; what does not start is shut down."""
+    try:
+        component.start()
+    except BaseException:
+        shut_down([component], _RELEASE_SECS)
+        raise
+    parts[key] = _Part(made_of, component)
 
 
-def _facts(rejection: Rejection) -> _Facts:
-    """What a rejection says: two that say the same are equal."""
-    return rejection.reason, rejection.message, rejection.profile_count, rejection.sample_count
+def _taken_off(parts: dict[K, _Part[M, C]], wanted: Mapping[K, M]) -> list[C]:
+    """Take off what is not wanted as it is."""
+    gone = [key for key, part in parts.items() if wanted.get(key) != part.made_of]
+    return [parts.pop(key).component for key in gone]
 
 
-def _told_once(refused: Iterable[Sequence[Rejection]]) -> Sequence[Rejection]:
-    """What several pipelines refused of one request; a Profile that all refuse alike is one Profile."""
-    counts: Counter[_Facts] = Counter()
-    by_facts: dict[_Facts, Rejection] = {}
-    for rejections in refused:
-        found = {_facts(rejection): rejection for rejection in rejections}
-        by_facts |= found
-        counts |= Counter(map(_facts, rejections))
-    return [by_facts[facts] for facts in counts.elements()]
+def _components(parts: Mapping[Any, _Part[Any, C]]) -> list[C]:
+    return [part.component for part in parts.values()]
+
+
+def _used(config: Config, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
+    """The components of a kind that some pipeline names."""
+    named = {id_ for pipeline in config.pipelines.values() for id_ in getattr(pipeline, kind.value)}
+    return {id_: one for id_, one in config.components[kind].items() if id_ in named}
+
+
+def _made_of(config: Config, kind: Kind) -> Mapping[ComponentId, _Made]:
+    """The components of a kind that some pipeline names, each with the authenticators that it names."""
+    extensions = config.components[Kind.EXTENSION]
+    return {
+        id_: (one, *(extensions[named] for named in one.config.authenticators.values()))
+        for id_, one in _used(config, kind).items()
+    }
+
+
+def _queues(config: Config) -> Iterator[tuple[ComponentId, SendingQueueConfig]]:
+    """The exporters that read the log."""
+    for id_, one in _used(config, Kind.EXPORTER).items():
+        queue = _exporter_config(one).sending_queue
+        if queue.enabled:
+            yield id_, queue
+
+
+def _storage(config: Config) -> ConfiguredComponent | None:
+    """The extension that keeps queues; None when all are in memory."""
+    named = next((queue.storage for _, queue in _queues(config) if queue.storage is not None), None)
+    return None if named is None else config.components[Kind.EXTENSION][named]
 
 
 def _create(component: ConfiguredComponent, *arguments: object) -> Any:  # noqa: ANN401 - of the factory's kind
@@ -364,12 +510,3 @@ def _exporter_config(exporter: ConfiguredComponent) -> ExporterConfig:
     """Queue, retry and timeout of an exporter; the defaults for a plugin that does not offer them."""
     config: Any = exporter.config
     return config if isinstance(config, ExporterConfig) else ExporterConfig()
-
-
-def _shutdown(components: Sequence[Component]) -> None:
-    """Shut components down, the last first; one that fails does not keep the others from it."""
-    for component in reversed(components):
-        try:
-            component.shutdown()
-        except Exception:
-            _logger.exception("shutdown failed", component=type(component).__name__)

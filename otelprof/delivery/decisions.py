@@ -15,6 +15,7 @@ from functools import partial
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Final
 
+from otelprof.errors import UnavailableError
 from otelprof.telemetry.decision_metrics import (
     DECISION_FAILED_REQUESTS,
     DECISION_RELEASED_REQUESTS,
@@ -88,7 +89,7 @@ class DecisionGate:
         component: ComponentSettings,
     ) -> None:
         self._log = log
-        self._processor = processor
+        self.processor = processor
         self._wait = processor.wait
         self._clock = component.clock
         self._metrics = component.metrics
@@ -96,11 +97,7 @@ class DecisionGate:
         self._throttle = Throttle(component.clock)
         self.pipeline = component.id
         self._pipeline = {"pipeline": str(component.id)}
-        # Half of a queue: waiting must not be what makes it overflow.
-        self._max_bytes, self._over = self._wait.max_bytes, Release.DECISION_MAX_BYTES
-        room_bytes = min(log.cursor(exporter).capacity_bytes for exporter in exporters) // 2
-        if room_bytes < self._max_bytes:
-            self._max_bytes, self._over = room_bytes, Release.QUEUE_SIZE
+        self.lead_to(exporters)
         # What threads leave for this one.
         self._changed = Condition()
         self._arrived: deque[tuple[Held, float]] = deque()
@@ -112,9 +109,18 @@ class DecisionGate:
         self._looked_at = -LOOK_INTERVAL_SECS
         self._thread: Thread | None = None
 
+    def lead_to(self, exporters: Sequence[ComponentId]) -> None:
+        """Wait in the queues of these exporters from now on."""
+        # Half of a queue: waiting must not be what makes it overflow.
+        max_bytes, over = self._wait.max_bytes, Release.DECISION_MAX_BYTES
+        room_bytes = min(self._log.cursor(exporter).capacity_bytes for exporter in exporters) // 2
+        if room_bytes < max_bytes:
+            max_bytes, over = room_bytes, Release.QUEUE_SIZE
+        self._max_bytes, self._over = max_bytes, over
+
     def start(self) -> None:
         """Start the processor and the thread, and show what is known and what waits."""
-        self._processor.start()
+        self.processor.start()
         decisions, observe, of = self._wait.decisions, self._metrics.observe, self._pipeline
         observe(TRACE_DECISIONS, lambda: decisions.trace_count, **of)
         observe(TRACE_DECISION_SPANS, lambda: decisions.span_count, **of)
@@ -195,7 +201,7 @@ class DecisionGate:
     def shutdown(self) -> None:
         """Stop the thread and the processor; what waits goes on. Safe before `start`, and more than once."""
         self.drain()
-        self._processor.shutdown()
+        self.processor.shutdown()
 
     def _work(self) -> None:
         while not self._closed:
@@ -248,7 +254,7 @@ class DecisionGate:
     def _decided(self, profiles: Profiles) -> Profiles:
         """What the rules leave of a request."""
         try:
-            return self._processor.process(profiles)
+            return self.processor.process(profiles)
         except Exception as error:  # noqa: BLE001 - likewise
             self._failed(error)
             return profiles
@@ -270,11 +276,18 @@ class TraceIntake:
     def __init__(self, gates: Sequence[DecisionGate]) -> None:
         self._gates = tuple(gates)
 
+    def lead_to(self, gates: Sequence[DecisionGate]) -> None:
+        """Change the gates behind it."""
+        self._gates = tuple(gates)
+
     def observe(self, body: bytes, limits: Limits) -> Observed:
         """Take over what the tracing side says of traces that it kept, for every pipeline or for none.
 
         Raises:
-            OtelprofError: it cannot be read, or is over a limit.
+            OtelprofError: it cannot be read, or is over a limit; or no pipeline asks for traces any more.
         """
+        if not self._gates:
+            message = "no pipeline asks for traces any more"
+            raise UnavailableError(message, retry_after_secs=LOOK_INTERVAL_SECS)
         first, *_ = [gate.observe(body, limits) for gate in self._gates]
         return first

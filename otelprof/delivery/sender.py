@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from otelprof.log.cursor import Cursor, Item
 
 # What an exporter's threads are given to come back in, after it was shut down under them.
-JOIN_SECS: Final = 2.0
+JOIN_SECS: Final = 1.5
 
 
 class Outcomes:
@@ -117,6 +117,14 @@ class Sender:
         self._outcomes = Outcomes(component)
         self._threads: list[Thread] = []
         self._drain_deadline: float | None = None
+        self._is_halted = False
+        self._left_reason = DropReason.SHUTDOWN
+        self._retirement: Thread | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """It was retired, and has ended."""
+        return self._retirement is not None and not self._retirement.is_alive()
 
     def start(self) -> None:
         """Start the exporter, then the threads that feed it."""
@@ -158,24 +166,71 @@ class Sender:
         """Return when nothing is left to deliver, or at the deadline, on the monotonic clock."""
         self._cursor.wait_until_empty(deadline)
 
+    def halt(self, deadline: float) -> None:
+        """Let attempts that are under way end until the deadline, and stop; what waits stays in the cursor.
+
+        For another sender, whose cursor takes it over.
+
+        Args:
+            deadline: on the monotonic clock; afterwards the exporter is stopped under its attempts.
+        """
+        self._is_halted = True
+        self._cursor.close()
+        self._join(deadline)
+        self._exporter.shutdown()
+        self._join_or_warn()
+
+    def retire(self, deadline: float) -> None:
+        """Deliver what is there until the deadline, then end, on a thread of its own.
+
+        What is left then is dropped, counted, and no longer kept on disk.
+
+        Args:
+            deadline: on the monotonic clock.
+        """
+        self._left_reason = DropReason.EXPORTER_REMOVED
+        self.begin_drain(deadline)
+
+        def end() -> None:
+            self.wait_drained(deadline)
+            self._release()
+
+        self._retirement = Thread(target=end, name=f"otelprof-{self._id}-retirement", daemon=True)
+        self._retirement.start()
+
     def shutdown(self) -> None:
         """Stop the threads and the exporter; what was not delivered is counted and logged."""
+        if self._retirement is None:
+            self._release()
+            return
+        self._cursor.close()
+        self._retirement.join()
+
+    def _release(self) -> None:
         # An attempt that the shutdown interrupts has no further one.
         self._drain_deadline = self._clock.monotonic()
         self._cursor.close()
         self._exporter.shutdown()
-        for thread in self._threads:
-            thread.join(JOIN_SECS)
-        if any(thread.is_alive() for thread in self._threads):
-            self._logger.warning("exporter does not return from export after its shutdown")
-        self._threads.clear()
-        self._cursor.drop_all(DropReason.SHUTDOWN)
-        lost = self._metrics.value(EXPORTER_DROPPED, exporter=str(self._id), reason=DropReason.SHUTDOWN.value)
+        self._join_or_warn()
+        labels = {"exporter": str(self._id), "reason": self._left_reason.value}
+        self._cursor.drop_all(self._left_reason)
+        lost = self._metrics.value(EXPORTER_DROPPED, **labels)
         if lost:
             self._logger.warning("samples were not delivered before the shutdown", samples=int(lost))
 
+    def _join(self, deadline: float) -> None:
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - self._clock.monotonic()))
+
+    def _join_or_warn(self) -> None:
+        """Wait for the threads of an exporter that was shut down, but not for long."""
+        self._join(self._clock.monotonic() + JOIN_SECS)
+        if any(thread.is_alive() for thread in self._threads):
+            self._logger.warning("exporter does not return from export after its shutdown")
+        self._threads.clear()
+
     def _work(self) -> None:
-        while not self._cursor.closed:
+        while not (self._is_halted or self._cursor.closed):
             if self.step() != 0:
                 self._cursor.wait()
 
@@ -209,7 +264,7 @@ class Sender:
         attempt_at = next_attempt_at(self._config.retry_on_failure, failure, self._clock.random())
         deadline = self._drain_deadline
         if deadline is not None and attempt_at is not None and attempt_at >= deadline:
-            reason, attempt_at = DropReason.SHUTDOWN, None
+            reason, attempt_at = self._left_reason, None
         if attempt_at is None:
             stays = reason is DropReason.SHUTDOWN and item.claim is not None
             self._outcomes.given_up(item.profiles, error, "kept on disk" if stays else "dropped")
@@ -245,6 +300,14 @@ class DirectSender:
             self._outcomes.given_up(profiles, error, "the client was told")
             raise
         self._outcomes.sent(profiles)
+
+    def halt(self, _deadline: float) -> None:
+        """Stop the exporter."""
+        self._exporter.shutdown()
+
+    def retire(self, _deadline: float) -> None:
+        """Stop the exporter."""
+        self._exporter.shutdown()
 
     def shutdown(self) -> None:
         """Stop the exporter."""

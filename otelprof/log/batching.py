@@ -118,12 +118,15 @@ class BatchingCursor(Cursor):
             self._due.notify()
             return
         item.appended_at = self._clock.monotonic()
-        self._fresh.append(item)
-        self._waiting_size += self._size_of(item)
-        self._waiting_bytes += item.size_bytes
+        self._queue(item)
         # Somebody waits for the batch already, unless this is its first request.
         if len(self._fresh) == 1 or self._secs_until_batch() == 0:
             self._due.notify()
+
+    def _queue(self, item: Item) -> None:
+        super()._queue(item)
+        self._waiting_size += self._size_of(item)
+        self._waiting_bytes += item.size_bytes
 
     def _leave(self) -> Item:
         """The oldest request that waits, off their list."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict, deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from threading import Condition
 from typing import TYPE_CHECKING
@@ -112,6 +112,7 @@ class Cursor:
         self._log = log
         self._clock = clock
         self._closed = False
+        self._successor: Cursor | None = None
         self._due = Condition(log.lock)
         self._empty = Condition(log.lock)
         self._drops_oldest = config.on_overflow == "drop_oldest"
@@ -180,7 +181,8 @@ class Cursor:
 
     def refuse(self, item: Item, error: Exception) -> None:
         """The item was refused for good: dropped, counted, and a dead letter where its queue is on disk."""
-        self._log.keep_dead_letter(self.exporter, item, error)
+        if item.sequence in self._items:
+            self._log.keep_dead_letter(self.exporter, item, error)
         self.drop(item, DropReason.PERMANENT_ERROR)
 
     def expire(self, before: float) -> None:
@@ -259,6 +261,33 @@ class Cursor:
 
     # What follows is called by the log and by the methods above; the lock is held.
 
+    @property
+    def latest(self) -> Cursor:
+        """Who has what this cursor had: the last that took over, or itself."""
+        cursor = self
+        while cursor._successor is not None:
+            cursor = cursor._successor
+        return cursor
+
+    def take_over(self, before: Cursor) -> None:
+        """Have everything that a cursor of the same exporter has not passed; this one is empty, and new.
+
+        What somebody still sends for the one before is due again: what comes of that attempt counts nothing.
+        """
+        before._successor = self
+        self._next_sequence = before._next_sequence
+        self._items, before._items = before._items, OrderedDict()
+        self._size_bytes, before._size_bytes = before._size_bytes, 0
+        self._reserved_bytes, before._reserved_bytes = before._reserved_bytes, 0
+        self._retries, before._retries = before._retries, []
+        for item in list(self._items.values()):
+            if item.in_flight:
+                self._start_over(item)
+        before._in_flight_count = 0
+        while before._fresh:
+            self._queue(before._fresh.popleft())
+        before._empty.notify_all()
+
     def accepts(self, needed_bytes: int) -> bool:
         """Whether `make_room` can be asked for this many bytes."""
         if self._drops_oldest:
@@ -297,8 +326,20 @@ class Cursor:
 
     def push(self, profiles: Profiles, entry: Entry, claim: Claim | None = None) -> None:
         """Add a request at the end."""
-        self._fresh.append(self._insert(profiles, entry.size_bytes, entry, claim))
+        self._queue(self._insert(profiles, entry.size_bytes, entry, claim))
         self._due.notify()
+
+    def _queue(self, item: Item) -> None:
+        """Have an item wait behind those that wait already."""
+        self._fresh.append(item)
+
+    def _start_over(self, item: Item) -> None:
+        """Put a copy in the place of an item whose sender may still touch it, due now."""
+        copy = replace(item, in_flight=False)
+        self._items[item.sequence] = copy
+        if copy.siblings is not None:
+            copy.siblings[item.sequence] = copy
+        self._schedule(copy, 0.0)
 
     def _insert(self, profiles: Profiles, size_bytes: int, entry: Entry, claim: Claim | None) -> Item:
         item = Item(profiles, size_bytes, self._next_sequence, entry, claim=claim)

@@ -48,13 +48,13 @@ from otelprof.telemetry.log_metrics import (
 from otelprof.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import structlog
 
     from otelprof.clock import Clock
     from otelprof.config.exporter import SendingQueueConfig
-    from otelprof.log.cursor import Item
+    from otelprof.log.cursor import Cursor, Item
     from otelprof.log.dead_letters import DeadLetter, Kept
     from otelprof.log.journal import Found, Stored
     from otelprof.log.marks import Attempt
@@ -117,7 +117,6 @@ class DurableLog(MemoryLog):
         self._storage = storage
         self._path = storage.directory / FILE_NAME
         self._rebuilt = storage.directory / f"{FILE_NAME}.new"
-        self._clock = clock
         self._logger = logger
         self._throttle = Throttle(clock)
         self._journal: Journal | None = None
@@ -167,6 +166,16 @@ class DurableLog(MemoryLog):
         if found.requests:
             self._logger.info("requests were left by an earlier run", requests=len(found.requests))
         self.flush()
+
+    def renew(self, exporter: ComponentId, config: SendingQueueConfig) -> Cursor:
+        """As in memory; what is appended from now on is kept on disk as the exporter is configured now."""
+        (self._durable.discard if config.storage is None else self._durable.add)(exporter)
+        return super().renew(exporter, config)
+
+    def keep_only(self, exporters: Collection[ComponentId]) -> None:
+        """As in memory; dead letters of others are no longer tried again."""
+        self._durable.intersection_update(exporters)
+        super().keep_only(exporters)
 
     def append(
         self, entries: Sequence[Appended], held: Mapping[int, ComponentId] = NONE_HELD
@@ -221,8 +230,10 @@ class DurableLog(MemoryLog):
         if self._closed:
             return
         if self._storage.max_age_secs:
-            for exporter in self._durable:
-                self._cursors[exporter].expire(self._clock.now() - self._storage.max_age_secs)
+            for exporter in list(self._durable):
+                cursor = self._cursors.get(exporter)
+                if cursor is not None:
+                    cursor.expire(self._clock.now() - self._storage.max_age_secs)
         self._dead_letters.refresh()
         for kept, letter, body in self._dead_letters.to_retry():
             self._retry(kept, letter, body)

@@ -20,7 +20,7 @@ from otelprof.log.marks import Attempt
 from otelprof.telemetry.metrics import EXPORTER_DROPPED, EXPORTER_ENQUEUE_FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from otelprof._core import Profiles
     from otelprof.clock import Clock
@@ -100,14 +100,31 @@ class MemoryLog:
         self._memory_bytes = 0
         self.left_held: list[tuple[ComponentId, Held]] = []
         """What an earlier run left waiting at gates, with their pipelines, from `start` on."""
-        self._cursors = {
-            exporter: (Cursor if config.batch is None else BatchingCursor)(self, exporter, config, clock)
-            for exporter, config in queues.items()
-        }
+        self._clock = clock
+        self._cursors = {exporter: self._made(exporter, config) for exporter, config in queues.items()}
 
     def cursor(self, exporter: ComponentId) -> Cursor:
         """An exporter's own view of the log."""
         return self._cursors[exporter]
+
+    def renew(self, exporter: ComponentId, config: SendingQueueConfig) -> Cursor:
+        """A view of the log for an exporter that is new here, or whose senders have been exchanged.
+
+        It takes over what the exporter's cursor before has not passed; with a smaller queue than before, it
+        may stand above its capacity for a while.
+        """
+        cursor = self._made(exporter, config)
+        with self._lock:
+            before = self._cursors.get(exporter)
+            if before is not None:
+                cursor.take_over(before)
+            self._cursors[exporter] = cursor
+        return cursor
+
+    def keep_only(self, exporters: Collection[ComponentId]) -> None:
+        """Append nothing more for others; what they have stays theirs."""
+        with self._lock:
+            self._cursors = {one: cursor for one, cursor in self._cursors.items() if one in exporters}
 
     @property
     def memory_bytes(self) -> int:
@@ -149,7 +166,8 @@ class MemoryLog:
         """
         size_bytes = profiles.memory_bytes
         with self._lock:
-            takers = [(cursor, item.claim) for cursor, item in held.items if cursor.let_go(item)]
+            waiting = [(cursor.latest, item) for cursor, item in held.items]
+            takers = [(cursor, item.claim) for cursor, item in waiting if cursor.let_go(item)]
             if profiles.profile_count:
                 self._give(profiles, size_bytes, takers)
             else:
@@ -169,8 +187,8 @@ class MemoryLog:
         """
         with self._lock:
             for exporter in exporters:
-                cursor = self._cursors[exporter]
-                if cursor.item_count and not cursor.accepts(expected_bytes):
+                cursor = self._cursors.get(exporter)
+                if cursor is not None and cursor.item_count and not cursor.accepts(expected_bytes):
                     raise self._no_room(exporter)
 
     def close(self) -> None:
@@ -258,6 +276,9 @@ class MemoryLog:
         key = f"exporters.{exporter}.sending_queue.queue_size"
         message = f"sending queue is full: {key} is {self._cursors[exporter].capacity_bytes} bytes"
         return OverloadedError(message, retry_after_secs=FULL_RETRY_AFTER_SECS)
+
+    def _made(self, exporter: ComponentId, config: SendingQueueConfig) -> Cursor:
+        return (Cursor if config.batch is None else BatchingCursor)(self, exporter, config, self._clock)
 
     def _hold_back(self, profiles: Profiles, size_bytes: int, takers: Sequence[_Taker]) -> Held:
         entry = self.hold(size_bytes, len(takers))

@@ -45,13 +45,17 @@ class Admission:
     """
 
     def __init__(self, limit_bytes: int, metrics: Metrics) -> None:
-        self.limit_bytes = limit_bytes
         self._metrics = metrics
         self._lock = Lock()
         self._total_bytes = 0
         self._by_client: dict[str, int] = {}
-        metrics.set(ADMISSION_LIMIT_BYTES, limit_bytes)
+        self.resize(limit_bytes)
         metrics.observe(ADMISSION_BYTES, lambda: self._total_bytes)
+
+    def resize(self, limit_bytes: int) -> None:
+        """Give out so much from now on; what is more than that already is not taken back."""
+        self.limit_bytes = limit_bytes
+        self._metrics.set(ADMISSION_LIMIT_BYTES, limit_bytes)
 
     def reserve(self, client: str) -> RequestMemory:
         """The memory of one request, which has none yet.

@@ -36,6 +36,7 @@ from otelprof.telemetry.policy_metrics import (
     SAMPLING_SAMPLES,
 )
 from otelprof.telemetry.pyroscope_metrics import PYROSCOPE_METRICS
+from otelprof.telemetry.service_metrics import SERVICE_METRICS
 from otelprof.telemetry.store_metrics import STORE_METRICS
 from otelprof.telemetry.text import printable
 
@@ -303,28 +304,6 @@ UNKNOWN_FIELDS_DROPPED: Final = MetricSpec(
     ("exporter",),
     "Protobuf fields unknown to this version that were left out, because their message had to change.",
 )
-PROCESS_CPU: Final = MetricSpec(
-    "otelcol_process_cpu_seconds",
-    "counter",
-    "s",
-    (),
-    "CPU time of this process, user and system.",
-)
-PROCESS_MEMORY: Final = MetricSpec(
-    "otelcol_process_memory_rss",
-    "gauge",
-    "By",
-    (),
-    "Physical memory of this process (resident set size).",
-)
-PROCESS_UPTIME: Final = MetricSpec(
-    "otelcol_process_uptime",
-    "counter",
-    "s",
-    (),
-    "Time since this process started.",
-)
-
 METRICS: Final[tuple[MetricSpec, ...]] = (
     RECEIVER_ACCEPTED,
     RECEIVER_REFUSED,
@@ -377,9 +356,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     *DATADOG_METRICS,
     UNKNOWN_FIELDS_DROPPED,
     ADMIN_REQUESTS,
-    PROCESS_CPU,
-    PROCESS_MEMORY,
-    PROCESS_UPTIME,
+    *SERVICE_METRICS,
 )
 
 _Labels = tuple[tuple[str, str], ...]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from otelprof.telemetry.metrics import PROCESS_CPU, PROCESS_MEMORY, PROCESS_UPTIME
+from otelprof.telemetry.service_metrics import PROCESS_CPU, PROCESS_MEMORY, PROCESS_UPTIME
 
 if TYPE_CHECKING:
     from otelprof.clock import Clock

@@ -174,7 +174,8 @@ def test_http_is_imported_where_it_is_used(tmp_path: Path) -> None:
         "import sys; from pathlib import Path\n"
         "from otelprof.clock import SystemClock; from otelprof.telemetry.metrics import Metrics\n"
         "from otelprof.config.resolve import load_config; from otelprof.pipeline import Service\n"
-        "Service(load_config(Path(sys.argv[1]), {}), Metrics(), SystemClock()); print(*sys.modules)\n"
+        "service = Service(load_config(Path(sys.argv[1]), {}), Metrics(), SystemClock())\n"
+        "service.start(); service.stop(); print(*sys.modules)\n"
     )
     command = [sys.executable, "-c", code, str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours

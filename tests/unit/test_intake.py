@@ -9,8 +9,8 @@ import pytest
 
 from otelprof._core import Policy, Profiles, Rule
 from otelprof.clock import SystemClock
+from otelprof.intake import Intake, Pipeline
 from otelprof.log.memory import MemoryLog
-from otelprof.pipeline import Intake, Pipeline
 from otelprof.receiver.admission import Admission
 from otelprof.telemetry.metrics import Metrics
 from tests.e2e.harness import add_profile, request

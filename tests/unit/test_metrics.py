@@ -28,14 +28,12 @@ from otelprof.telemetry.metrics import (
     MAX_SERIES,
     METRICS,
     OVERFLOW,
-    PROCESS_CPU,
-    PROCESS_MEMORY,
-    PROCESS_UPTIME,
     RECEIVER_ACCEPTED,
     Metrics,
 )
 from otelprof.telemetry.process import observe_process
 from otelprof.telemetry.server import MetricsServer
+from otelprof.telemetry.service_metrics import PROCESS_CPU, PROCESS_MEMORY, PROCESS_UPTIME
 
 ROOT = Path(__file__).parents[2]
 ACCEPTED = {"receiver": "otlp", "transport": "grpc", "sample_type": "samples:count"}

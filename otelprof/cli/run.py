@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import threading
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from otelprof.config.resolve import Config
     from otelprof.reload import Reloader
     from otelprof.telemetry.logging import Level
+
+# What the metrics' server and the agent that profiles otelprof are given to end in.
+_FAREWELL_SECS: Final = 1.0
 
 
 def run(
@@ -58,7 +63,7 @@ def _serve(path: Path, resolved: Config) -> None:
     import structlog
 
     from otelprof.clock import SystemClock
-    from otelprof.pipeline import Service
+    from otelprof.pipeline import Service, shut_down
     from otelprof.reload import Reloader
     from otelprof.telemetry.metrics import Metrics
     from otelprof.telemetry.process import observe_process
@@ -90,10 +95,9 @@ def _serve(path: Path, resolved: Config) -> None:
         )
     finally:
         service.stop()
-        if server is not None:
-            server.shutdown()
-        self_profile.shutdown()
+        shut_down([self_profile] if server is None else [server, self_profile], _FAREWELL_SECS)
     logger.info("otelprof has stopped")
+    _leave_behind()
 
 
 def _wait_for_stop(signals: Signals, reloader: Reloader) -> str:
@@ -101,6 +105,17 @@ def _wait_for_stop(signals: Signals, reloader: Reloader) -> str:
     while (name := signals.wait()) == signal.SIGHUP.name:
         reloader.reload()
     return name
+
+
+def _leave_behind() -> None:
+    """End the process now when somebody's thread is still at it, with the exit code of success.
+
+    The interpreter would wait for it, or have it killed inside native code, which is a segmentation fault.
+    """
+    own = {"MainThread", Signals.THREAD}
+    if any(thread.name not in own for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(0)
 
 
 class Signals:
@@ -113,6 +128,8 @@ class Signals:
         actions: what else is done on that thread, by signal, any number of times.
     """
 
+    THREAD: Final = "otelprof-signals"
+
     def __init__(self, actions: Mapping[signal.Signals, Callable[[], None]]) -> None:
         self._handed: SimpleQueue[int] = SimpleQueue()
         self._actions = actions
@@ -121,7 +138,7 @@ class Signals:
         signal.set_wakeup_fd(written)
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, *actions):
             signal.signal(number, lambda _number, _frame: None)
-        Thread(target=self._read, name="otelprof-signals", daemon=True).start()
+        Thread(target=self._read, name=self.THREAD, daemon=True).start()
 
     def wait(self) -> str:
         """The name of the next signal that is handed out, when it comes."""

@@ -27,6 +27,8 @@ from otelprof.telemetry.metrics import (
 from otelprof.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from otelprof._core import Profiles
     from otelprof.component import ComponentSettings, Exporter
     from otelprof.config.exporter import ExporterConfig
@@ -176,9 +178,8 @@ class Sender:
         """
         self._is_halted = True
         self._cursor.close()
-        self._join(deadline)
-        self._exporter.shutdown()
-        self._join_or_warn()
+        self._join(self._threads, deadline)
+        self._stop_exporter()
 
     def retire(self, deadline: float) -> None:
         """Deliver what is there until the deadline, then end, on a thread of its own.
@@ -210,24 +211,34 @@ class Sender:
         # An attempt that the shutdown interrupts has no further one.
         self._drain_deadline = self._clock.monotonic()
         self._cursor.close()
-        self._exporter.shutdown()
-        self._join_or_warn()
+        self._stop_exporter()
         labels = {"exporter": str(self._id), "reason": self._left_reason.value}
         self._cursor.drop_all(self._left_reason)
         lost = self._metrics.value(EXPORTER_DROPPED, **labels)
         if lost:
             self._logger.warning("samples were not delivered before the shutdown", samples=int(lost))
 
-    def _join(self, deadline: float) -> None:
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - self._clock.monotonic()))
-
-    def _join_or_warn(self) -> None:
-        """Wait for the threads of an exporter that was shut down, but not for long."""
-        self._join(self._clock.monotonic() + JOIN_SECS)
+    def _stop_exporter(self) -> None:
+        """Shut the exporter down, and wait for its threads, but not for long: its code may be stuck."""
+        stopping = Thread(target=self._shut_exporter_down, name=f"otelprof-{self._id}-shutdown", daemon=True)
+        stopping.start()
+        deadline = self._clock.monotonic() + JOIN_SECS
+        self._join([stopping, *self._threads], deadline)
+        if stopping.is_alive():
+            self._logger.warning("exporter does not return from its shutdown")
         if any(thread.is_alive() for thread in self._threads):
             self._logger.warning("exporter does not return from export after its shutdown")
         self._threads.clear()
+
+    def _shut_exporter_down(self) -> None:
+        try:
+            self._exporter.shutdown()
+        except Exception:
+            self._logger.exception("shutdown failed")
+
+    def _join(self, threads: Sequence[Thread], deadline: float) -> None:
+        for thread in threads:
+            thread.join(max(0.0, deadline - self._clock.monotonic()))
 
     def _work(self) -> None:
         while not (self._is_halted or self._cursor.closed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Condition, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from otelprof.errors import EmptyStoreError, OtelprofError
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from otelprof.component import ComponentSettings
     from otelprof.store.maintenance import Step
     from otelprof.store.retention import RetentionConfig
+
+# What a step that is under way is given to end in: an object store may not answer.
+_JOIN_SECS: Final = 1.0
 
 
 def is_folder(url: str) -> bool:
@@ -70,13 +73,18 @@ class StoreMaintenance:
         self._thread.start()
 
     def shutdown(self) -> None:
-        """Stop within a step, which then leaves nothing but files that no version needs."""
+        """Stop within a step, which then leaves nothing but files that no version needs.
+
+        A step that does not end is left behind, with a warning.
+        """
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
         self._store.close()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_JOIN_SECS)
+            if self._thread.is_alive():
+                self._settings.logger.warning("maintenance of the store does not end, and is left behind")
             self._thread = None
 
     def _work(self) -> None:

@@ -102,6 +102,14 @@ class Receiver(Component, Protocol):
     """Where requests come in. Made with the `Consumer` behind it."""
 
 
+@runtime_checkable
+class AnnouncingReceiver(Receiver, Protocol):
+    """A receiver that has a health service of its own."""
+
+    def announce_shutdown(self) -> None:
+        """Say there that it is about to stop, and go on taking requests. Safe before `start`."""
+
+
 class Processor(Component, Protocol):
     """Looks at a request inside the client's call, before the log."""
 

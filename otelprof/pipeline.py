@@ -30,12 +30,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from threading import Thread
+from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import structlog
 
-from otelprof.component import Component, ComponentSettings, Kind, SamplingProcessor
+from otelprof.component import AnnouncingReceiver, Component, ComponentSettings, Kind, SamplingProcessor
 from otelprof.config.exporter import ExporterConfig
 from otelprof.control import PipelineParts, ServiceControl
 from otelprof.delivery.decisions import DecisionGate, TraceIntake
@@ -165,9 +165,11 @@ class Service:
     def stop(self) -> None:
         """Take nothing more, deliver what was taken for up to `drain_timeout`, and release everything.
 
+        Before that it says, where health is asked for, that it will, and goes on for `shutdown_delay`.
+
         Safe before `start`, and more than once. Whatever does not end is left behind, with a warning.
         """
-        self._ready_since = None
+        self._announce_stop()
         drain_secs = self._config.service.drain_timeout
         deadline = self._clock.monotonic() + drain_secs
         shut_down(_components(self._receivers), min(max(drain_secs, _LEAST_CLOSING_SECS), _MOST_CLOSING_SECS))
@@ -185,6 +187,16 @@ class Service:
     def undelivered_bytes(self) -> int:
         """Memory of what was acknowledged, and is not delivered to every exporter yet."""
         return self._log.memory_bytes
+
+    def _announce_stop(self) -> None:
+        was_ready, self._ready_since = self._ready_since is not None, None
+        for receiver in _components(self._receivers):
+            if isinstance(receiver, AnnouncingReceiver):
+                receiver.announce_shutdown()
+        if was_ready:
+            stopping = Condition()
+            with stopping:
+                self._clock.wait(stopping, self._config.service.shutdown_delay)
 
     def _release(self) -> None:
         """Shut everything down, the last first; what stays in queues is counted."""

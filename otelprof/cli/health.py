@@ -26,6 +26,8 @@ _STATUS: Final = {
 class Health(NamedTuple):
     """What a server says of itself.
 
+    One that says anything is alive; whether it is ready is `is_serving`.
+
     Attributes:
         status: of grpc.health.v1, or the gRPC status when it did not say.
         detail: why it did not say; empty when it did.
@@ -38,6 +40,11 @@ class Health(NamedTuple):
     def is_serving(self) -> bool:
         """Whether requests may be sent to it."""
         return self.status == "SERVING"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it answered."""
+        return not self.detail
 
 
 def health(  # noqa: PLR0913 - the options of the command
@@ -57,8 +64,11 @@ def health(  # noqa: PLR0913 - the options of the command
     server_name: Annotated[
         str | None, typer.Option(help="The name in the server's certificate, if not the endpoint's host.")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Any answer will do: it is alive.")] = False,
 ) -> None:
     """Ask for the gRPC health of an otelprof; exits with 0 when it is SERVING, and with 1 otherwise.
+
+    That is readiness; with --live, NOT_SERVING is an answer, too, as it is during service.shutdown_delay.
 
     For HEALTHCHECK in a Dockerfile, and for exec probes of Kubernetes.
     """
@@ -69,8 +79,9 @@ def health(  # noqa: PLR0913 - the options of the command
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--endpoint") from error
     text = f"no answer from {endpoint}: {found.status}: {found.detail}" if found.detail else found.status
-    typer.echo(text, err=not found.is_serving)
-    if not found.is_serving:
+    is_well = found.is_alive if live else found.is_serving
+    typer.echo(text, err=not is_well)
+    if not is_well:
         raise typer.Exit(1)
 
 

@@ -203,6 +203,8 @@ class ServiceConfig(Section):
         pipelines: by id, `profiles` or `profiles/name`; at least one.
         telemetry: how otelprof speaks of itself.
         admission: how much is let in at once.
+        shutdown_delay: seconds between saying that it is not ready any more and taking nothing more, so that
+            load balancers notice.
         drain_timeout: seconds that queues are given to empty themselves at shutdown; what is left then is
             dropped, counted.
     """
@@ -213,4 +215,5 @@ class ServiceConfig(Section):
     )
     telemetry: TelemetryConfig = TelemetryConfig()
     admission: AdmissionConfig = AdmissionConfig()
+    shutdown_delay: Duration = 0.0
     drain_timeout: Duration = 20.0

@@ -1,4 +1,9 @@
-"""The `health_check` extension: whether this otelprof is ready, over HTTP, as the collector's says it."""
+"""The `health_check` extension: whether otelprof is ready, over HTTP as the collector says it, and alive.
+
+*Ready*: requests may be sent here. *Alive*: there is no reason to restart it. While it starts and while it
+drains it is the second and not the first. A full queue changes neither: clients come back by themselves, and
+a backend that is away would make every instance unready at once.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -14,18 +19,22 @@ if TYPE_CHECKING:
     from otelprof.control import ServiceControl
     from otelprof.telemetry.server import Page
 
+_PATH: Final = r"^/[A-Za-z0-9/._~-]*$"
+
 
 class HealthCheckConfig(ComponentConfig):
     """The `health_check` extension.
 
     Attributes:
         endpoint: where to listen.
-        path: of the page.
+        path: of the page that says whether it is ready.
+        liveness_path: of the one that says whether it is alive.
         allow_unauthenticated: let anybody ask who can reach a non-loopback endpoint.
     """
 
     endpoint: Endpoint = Endpoint("127.0.0.1", 13133)
-    path: str = Field(default="/", pattern=r"^/[A-Za-z0-9/._~-]*$")
+    path: str = Field(default="/", pattern=_PATH)
+    liveness_path: str = Field(default="/live", pattern=_PATH)
     allow_unauthenticated: bool = False
 
     @model_validator(mode="after")
@@ -36,11 +45,14 @@ class HealthCheckConfig(ComponentConfig):
                 "let anybody ask"
             )
             raise ValueError(message)
+        if self.path == self.liveness_path:
+            message = f"path and liveness_path are both {self.path}, and say different things: change one"
+            raise ValueError(message)
         return self
 
 
 class HealthCheck:
-    """Answers 200 while everything has started and nothing stops yet, and 503 otherwise."""
+    """Ready is 200 while everything has started and nothing stops yet, and 503 otherwise; alive is 200."""
 
     def __init__(
         self, config: HealthCheckConfig, settings: ComponentSettings, control: "ServiceControl"
@@ -53,8 +65,7 @@ class HealthCheck:
         self._server = PageServer(
             self._host,
             config.endpoint.port,
-            config.path,
-            self._page,
+            {config.path: self._readiness, config.liveness_path: self._liveness},
             config_path=f"extensions.{settings.id}",
         )
 
@@ -72,7 +83,12 @@ class HealthCheck:
         """Stop listening."""
         self._server.shutdown()
 
-    def _page(self) -> "Page":
+    def _liveness(self) -> "Page":
+        from otelprof.telemetry.server import Page  # noqa: PLC0415 - as above
+
+        return Page(HTTPStatus.OK, "application/json", json.dumps({"status": "Server alive"}).encode())
+
+    def _readiness(self) -> "Page":
         from otelprof.telemetry.server import Page  # noqa: PLC0415 - as above
 
         since = self._ready_since()

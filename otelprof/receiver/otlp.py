@@ -204,6 +204,11 @@ class OtlpReceiver:
             if protocol is not None:
                 protocol.start()
 
+    def announce_shutdown(self) -> None:
+        """Have the gRPC health service say NOT_SERVING, and go on taking requests."""
+        if self._grpc is not None:
+            self._grpc.announce_shutdown()
+
     def shutdown(self) -> None:
         """Take no new request, and give those being worked on their grace: over both protocols at once."""
         if self._http is not None:

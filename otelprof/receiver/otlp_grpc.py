@@ -126,11 +126,15 @@ class GrpcReceiver:
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
         self._logger.info("receiver listens", endpoint=f"{endpoint.host or '*'}:{port}", protocol="grpc")
 
+    def announce_shutdown(self) -> None:
+        """Have the health service say NOT_SERVING, and go on taking requests."""
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+
     def shutdown(self) -> None:
         """Take no new request, and give those being worked on up to `GRACE_SECS`."""
         server, self._server = self._server, None
         if server is not None:
-            self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+            self.announce_shutdown()
             stopped = server.stop(GRACE_SECS)
             self._service.wait_until_idle(GRACE_SECS)
             if not stopped.wait(_FAREWELL_SECS):

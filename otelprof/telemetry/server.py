@@ -1,4 +1,4 @@
-"""One page over HTTP, as `GET /metrics` for Prometheus."""
+"""A few pages over HTTP, as `GET /metrics` for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from otelprof.errors import ConfigError, ConfigProblem
 from otelprof.telemetry.exposition import CONTENT_TYPE, text_exposition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from otelprof.telemetry.metrics import Metrics
 
@@ -33,7 +33,7 @@ class Page(NamedTuple):
 
 
 class PageServer:
-    """Serves one page over HTTP, made for each request.
+    """Serves pages over HTTP, made for each request.
 
     Requests are answered one after another: what one costs is small, and no number of clients can ask for
     more threads or memory than one.
@@ -41,17 +41,15 @@ class PageServer:
     Args:
         host: a name or an address; empty is every interface.
         port: 0 lets the system choose.
-        path: of the page; everything else is not found.
-        page: makes it.
+        pages: what makes them, by path; everything else is not found.
         config_path: of the section that has the `endpoint`, for errors.
     """
 
     def __init__(
-        self, host: str, port: int, path: str, page: Callable[[], Page], *, config_path: str
+        self, host: str, port: int, pages: Mapping[str, Callable[[], Page]], *, config_path: str
     ) -> None:
         self._address = (host, port)
-        self._path = path
-        self._page = page
+        self._pages = pages
         self._config_path = config_path
         self._server: TCPServer | None = None
         self._thread: threading.Thread | None = None
@@ -68,11 +66,11 @@ class PageServer:
             ConfigError: the address cannot be listened on.
         """
         try:
-            self._server = _server(self._address, self._path, self._page)
+            self._server = _server(self._address, self._pages)
         except OSError as error:
             message = f"cannot listen on {self._address[0]}:{self._address[1]}: {error.strerror}"
             raise ConfigError([ConfigProblem(f"{self._config_path}.endpoint", message)]) from error
-        name = f"otelprof{self._path.replace('/', '-')}".rstrip("-")
+        name = f"otelprof{next(iter(self._pages)).replace('/', '-')}".rstrip("-")
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECS,), name=name, daemon=True
         )
@@ -101,17 +99,19 @@ class MetricsServer(PageServer):
         def page() -> Page:
             return Page(HTTPStatus.OK, CONTENT_TYPE, text_exposition(metrics))
 
-        super().__init__(host, port, "/metrics", page, config_path="service.telemetry.metrics")
+        super().__init__(host, port, {"/metrics": page}, config_path="service.telemetry.metrics")
 
 
-def _server(address: tuple[str, int], path: str, page: Callable[[], Page]) -> TCPServer:
+def _server(address: tuple[str, int], pages: Mapping[str, Callable[[], Page]]) -> TCPServer:
     class Handler(BaseHTTPRequestHandler):
         timeout = _CLIENT_TIMEOUT_SECS
         server_version, sys_version = "otelprof", ""
 
         def do_GET(self) -> None:
-            if self.path.partition("?")[0] != path:
-                self.send_error(HTTPStatus.NOT_FOUND, explain=f"The page is at {path}.")
+            page = pages.get(self.path.partition("?")[0])
+            if page is None:
+                explanation = f"There is a page at {' and at '.join(pages)}."
+                self.send_error(HTTPStatus.NOT_FOUND, explain=explanation)
                 return
             status, content_type, body = page()
             self.send_response(status)
@@ -128,6 +128,6 @@ def _server(address: tuple[str, int], path: str, page: Callable[[], Page]) -> TC
         allow_reuse_address = True
 
         def handle_error(self, _request: object, client_address: object) -> None:
-            _log.warning("request for a page failed", path=path, client=client_address, exc_info=True)
+            _log.warning("request for a page failed", pages=list(pages), client=client_address, exc_info=True)
 
     return Server(address, Handler)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
+import grpc
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2
 
 from otelprof.cli.health import Health, check_health
-from tests.e2e.harness import COMMAND, one_pipeline, running
+from otelprof.component import AnnouncingReceiver
+from tests.e2e.harness import COMMAND, Client, Process, one_pipeline, request, running
 from tests.e2e.test_tls import folder, pytestmark, server_tls
 
 if TYPE_CHECKING:
@@ -43,6 +47,44 @@ def test_over_http(tmp_path: Path) -> None:
     with running(config, tmp_path):
         answer = httpx.get(f"http://{endpoint}/")
     assert (200, "Server available") == (answer.status_code, answer.json()["status"])
+
+
+def test_readiness_falls_before_the_listeners_close(tmp_path: Path) -> None:
+    """For the time of shutdown_delay it says that it is alive and not ready, and takes what still comes."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        http = f"127.0.0.1:{free.getsockname()[1]}"
+    config = one_pipeline(exporters={"debug": {}})
+    config["extensions"] = {"health_check": {"endpoint": http}}
+    config["service"] |= {"extensions": ["health_check"], "shutdown_delay": "3s"}
+    with Process(config, tmp_path) as process, Client(process.endpoint) as client:
+        before = httpx.get(f"http://{http}/").status_code
+        process.signal(signal.SIGTERM)
+        process.wait_for("otelprof is stopping; a second signal stops it at once")
+        deadline = time.monotonic() + 2.0
+        while httpx.get(f"http://{http}/").status_code == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        during = [httpx.get(f"http://{http}{path}").status_code for path in ("/", "/live")]
+        said = check_health(process.endpoint, 1.0)
+        answer = client.export(request().SerializeToString())
+        code = process.exit_code()
+    assert (200, [503, 200]) == (before, during)
+    assert ("NOT_SERVING", True) == (said.status, said.is_alive)
+    assert (grpc.StatusCode.OK, 0) == (answer.code, code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [((), (1, "", "NOT_SERVING\n")), (("--live",), (0, "NOT_SERVING\n", ""))]
+)
+def test_alive_and_not_ready(
+    tmp_path: Path, arguments: tuple[str, ...], expected: tuple[int, str, str]
+) -> None:
+    """What drains is alive: --live asks for no more."""
+    config = one_pipeline(exporters={"debug": {}})
+    with running(config, tmp_path) as service:
+        for receiver in service.service._receivers.values():  # noqa: SLF001 - as its stop does first
+            assert isinstance(receiver.component, AnnouncingReceiver)
+            receiver.component.announce_shutdown()
+        assert expected == probe("--endpoint", service.endpoint, *arguments)
 
 
 def test_nobody_there() -> None:

@@ -76,6 +76,16 @@ def test_it_answers_as_the_collector_does() -> None:
     assert before == after
 
 
+def test_it_is_alive_whatever_it_does() -> None:
+    """Before everything has started, and while it stops, there is no reason to restart it."""
+    checked = Checked()
+    with checked.started() as port:
+        answers = [ask(port, "/live")]
+        checked.ready_since = EPOCH_SECS
+        answers.append(ask(port, "/live"))
+    assert [(200, "application/json", b'{"status": "Server alive"}')] * 2 == answers
+
+
 def test_the_path() -> None:
     """What is elsewhere is not found; a query is not looked at."""
     checked = Checked(path="/health/status")
@@ -102,6 +112,7 @@ def test_an_endpoint_that_is_taken() -> None:
         ({"endpoint": ":13133"}, "x: :13133 can be reached from other machines: write allow_unauthenticated"),
         ({"path": "health"}, "x.path: String should match pattern"),
         ({"response_body": "ok"}, "x.response_body: is not a known key; known are endpoint, path"),
+        ({"path": "/live"}, "x: path and liveness_path are both /live, and say different things: change one"),
     ],
 )
 def test_mistakes(config: dict[str, Any], problem: str) -> None:

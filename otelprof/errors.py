@@ -24,12 +24,12 @@ class it lacks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-import grpc
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import grpc
 
     from otelprof._core import Profiles
 
@@ -139,29 +139,48 @@ class Answer:
     """What a client is told: its gRPC status, and its HTTP status.
 
     Source: OTLP specification, "OTLP/gRPC Response" and "OTLP/HTTP Response".
+
+    Attributes:
+        grpc_name: of the gRPC status.
+        http_status: the other.
     """
 
-    grpc_status: grpc.StatusCode
+    grpc_name: Literal[
+        "FAILED_PRECONDITION",
+        "INTERNAL",
+        "INVALID_ARGUMENT",
+        "RESOURCE_EXHAUSTED",
+        "UNAUTHENTICATED",
+        "UNAVAILABLE",
+        "UNIMPLEMENTED",
+    ]
     http_status: int
+
+    @property
+    def grpc_status(self) -> grpc.StatusCode:
+        """The gRPC status itself."""
+        import grpc  # noqa: PLC0415 - every command knows errors, and few answer over gRPC
+
+        return grpc.StatusCode[self.grpc_name]
 
 
 ANSWERS: Final[dict[type[OtelprofError], Answer]] = {
-    InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
-    AmbiguousRevisionError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
-    UnsupportedEncodingError: Answer(grpc.StatusCode.UNIMPLEMENTED, 415),
+    InvalidRequestError: Answer("INVALID_ARGUMENT", 400),
+    AmbiguousRevisionError: Answer("INVALID_ARGUMENT", 400),
+    UnsupportedEncodingError: Answer("UNIMPLEMENTED", 415),
     # Without RetryInfo, RESOURCE_EXHAUSTED says: do not send this again (OTLP specification, "Failures").
-    RequestTooLargeError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 413),
-    UnauthenticatedError: Answer(grpc.StatusCode.UNAUTHENTICATED, 401),
-    ControlError: Answer(grpc.StatusCode.FAILED_PRECONDITION, 409),
-    StoreError: Answer(grpc.StatusCode.INTERNAL, 500),
-    EmptyStoreError: Answer(grpc.StatusCode.INTERNAL, 500),
-    PermanentError: Answer(grpc.StatusCode.INVALID_ARGUMENT, 400),
-    OverloadedError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
-    UnavailableError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
-    ConflictError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
-    RetryableError: Answer(grpc.StatusCode.UNAVAILABLE, 503),
-    ConfigError: Answer(grpc.StatusCode.INTERNAL, 500),
-    OtelprofError: Answer(grpc.StatusCode.INTERNAL, 500),
+    RequestTooLargeError: Answer("RESOURCE_EXHAUSTED", 413),
+    UnauthenticatedError: Answer("UNAUTHENTICATED", 401),
+    ControlError: Answer("FAILED_PRECONDITION", 409),
+    StoreError: Answer("INTERNAL", 500),
+    EmptyStoreError: Answer("INTERNAL", 500),
+    PermanentError: Answer("INVALID_ARGUMENT", 400),
+    OverloadedError: Answer("UNAVAILABLE", 503),
+    UnavailableError: Answer("UNAVAILABLE", 503),
+    ConflictError: Answer("UNAVAILABLE", 503),
+    RetryableError: Answer("UNAVAILABLE", 503),
+    ConfigError: Answer("INTERNAL", 500),
+    OtelprofError: Answer("INTERNAL", 500),
 }
 
 

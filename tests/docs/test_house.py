@@ -98,6 +98,7 @@ def test_a_package_is_only_its_docstring(path: Path) -> None:
 def test_every_error_has_its_answer() -> None:
     """What a client is told is decided for every class of the tree, not inherited by accident."""
     assert set(tree(OtelprofError)) == set(ANSWERS)
+    assert [one.grpc_name for one in ANSWERS.values()] == [one.grpc_status.name for one in ANSWERS.values()]
 
 
 def test_every_error_is_drawn() -> None:

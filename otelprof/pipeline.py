@@ -28,15 +28,14 @@ configured as before runs on (`docs/decisions/0006-reload.md`).
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
-from threading import Condition, Thread
+from threading import Condition
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import structlog
 
 from otelprof.component import AnnouncingReceiver, Component, ComponentSettings, Kind, SamplingProcessor
-from otelprof.config.exporter import ExporterConfig
+from otelprof.config.resolve import exporter_config
 from otelprof.control import PipelineParts, ServiceControl
 from otelprof.delivery.decisions import DecisionGate, TraceIntake
 from otelprof.delivery.sender import DirectSender, Sender
@@ -44,6 +43,7 @@ from otelprof.errors import ConfigError, ConfigProblem, ControlError
 from otelprof.intake import Intake, Passage, Pipeline
 from otelprof.log.memory import MemoryLog
 from otelprof.receiver.admission import Admission
+from otelprof.shutdown import shut_down
 from otelprof.telemetry.journal import PolicyJournal
 from otelprof.telemetry.logging import logger_for
 from otelprof.telemetry.text import printable
@@ -53,8 +53,7 @@ if TYPE_CHECKING:
 
     from otelprof.clock import Clock
     from otelprof.component import Authenticator, Exporter, Processor
-    from otelprof.config.exporter import SendingQueueConfig
-    from otelprof.config.resolve import Config, ConfiguredComponent
+    from otelprof.config.resolve import Config, ConfiguredComponent, Made
     from otelprof.control import Incident, SamplingControl
     from otelprof.log.memory import Held
     from otelprof.model import ComponentId
@@ -72,7 +71,6 @@ C = TypeVar("C", bound=Component)
 K = TypeVar("K")
 M = TypeVar("M")
 _Key = tuple["ComponentId", "ComponentId"]
-_Made = tuple["ConfiguredComponent", ...]
 
 _logger: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 
@@ -105,21 +103,21 @@ class Service:
         self._admission = Admission(config.request_limit_bytes, metrics)
         self._passage = Passage()
         self._traces = TraceIntake(())
-        self._storage = _storage(config)
+        self._storage = config.storage
         self._upkeep: list[Component] = []
         self._log = self._build_log(config)
         # What runs, by what the configuration calls it.
         self._extensions: dict[ComponentId, _Part[ConfiguredComponent, Component]] = {}
-        self._senders: dict[ComponentId, _Part[_Made, Sender | DirectSender]] = {}
+        self._senders: dict[ComponentId, _Part[Made, Sender | DirectSender]] = {}
         self._processors: dict[_Key, _Part[ConfiguredComponent, Processor]] = {}
         self._gates: dict[ComponentId, _Part[ConfiguredComponent, DecisionGate]] = {}
         self._pipelines: dict[ComponentId, Pipeline] = {}
         self._intakes: dict[ComponentId, Intake] = {}
-        self._receivers: dict[ComponentId, _Part[tuple[_Made, bool], Component]] = {}
+        self._receivers: dict[ComponentId, _Part[tuple[Made, bool], Component]] = {}
         # What a change leaves behind: exporters that still deliver what they have, those that nobody is led
         # to any more, and the incidents of a processor whose successor is to go on with them.
         self._retired: list[Sender] = []
-        self._left: dict[ComponentId, _Part[_Made, Sender | DirectSender]] = {}
+        self._left: dict[ComponentId, _Part[Made, Sender | DirectSender]] = {}
         self._incidents: dict[_Key, Sequence[Incident]] = {}
 
     @property
@@ -212,12 +210,12 @@ class Service:
 
     def _fixed(self, config: Config) -> Iterator[ConfigProblem]:
         """What cannot become as this configuration has it while the log is open."""
-        storage = _storage(config)
+        storage = config.storage
         if storage is not None and storage != self._storage:
             message = "keeps queues, and cannot be added or changed while otelprof runs: restart it"
             yield ConfigProblem(f"extensions.{storage.id}", message)
-        before = dict(_queues(self._config))
-        for id_, queue in _queues(config):
+        before = self._config.queues
+        for id_, queue in config.queues.items():
             if id_ in before and before[id_].storage != queue.storage:
                 message = f"is {before[id_].storage}, and cannot be changed while otelprof runs: restart it"
                 yield ConfigProblem(f"exporters.{id_}.sending_queue.storage", message)
@@ -226,6 +224,8 @@ class Service:
         configured = self._config.components[Kind.EXTENSION]
         wanted = {id_: configured[id_] for id_ in self._config.service.extensions}
         shut_down(_taken_off(self._extensions, wanted), _RELEASE_SECS)
+        for id_ in self._authenticators.keys() - wanted.keys():
+            del self._authenticators[id_]
         for id_, one in wanted.items():
             if id_ not in self._extensions:
                 extension = _create(one, self._settings(one), self._control)
@@ -243,19 +243,19 @@ class Service:
 
     def _change_exporters(self) -> None:
         """Have the exporters that are wanted; those that are not are kept, until nobody is led to them."""
-        wanted = _made_of(self._config, Kind.EXPORTER)
+        wanted = self._config.made_of(Kind.EXPORTER)
         deadline = self._clock.monotonic() + self._config.service.drain_timeout
         for id_ in [id_ for id_, part in self._left.items() if wanted.get(id_) == part.made_of]:
             # A change that failed had left it.
             if (successor := self._senders.pop(id_, None)) is not None:
-                successor.component.halt(deadline)
+                _halt(successor.component, deadline)
             self._senders[id_] = self._left.pop(id_)
         for id_ in [id_ for id_, part in self._senders.items() if wanted.get(id_) != part.made_of]:
             part = self._senders.pop(id_)
             if (
                 isinstance(part.component, Sender)
                 and id_ in wanted
-                and _exporter_config(wanted[id_][0]).sending_queue.enabled
+                and exporter_config(wanted[id_][0]).sending_queue.enabled
             ):
                 # The next one takes over what waits in its queue.
                 part.component.halt(deadline)
@@ -267,7 +267,7 @@ class Service:
                 try:
                     sender.start()
                 except BaseException:
-                    sender.halt(self._clock.monotonic())
+                    _halt(sender, self._clock.monotonic())
                     raise
                 self._senders[id_] = _Part(one, sender)
 
@@ -317,13 +317,14 @@ class Service:
     def _let_go(self) -> None:
         """Have the exporters that nobody is led to any more deliver what they have, and end."""
         self._incidents.clear()
-        self._log.keep_only([id_ for id_, _ in _queues(self._config)])
+        self._log.keep_only(self._config.queues)
         self._retired = [sender for sender in self._retired if not sender.is_done]
-        for part in self._left.values():
-            sender = part.component
-            sender.retire(self._clock.monotonic() + self._config.service.drain_timeout)
+        for sender in _components(self._left):
             if isinstance(sender, Sender):
+                sender.retire(self._clock.monotonic() + self._config.service.drain_timeout)
                 self._retired.append(sender)
+            else:
+                shut_down([sender], _RELEASE_SECS)
         self._left.clear()
 
     def _change_receivers(self) -> None:
@@ -331,7 +332,7 @@ class Service:
         # What a receiver offers depends on whether somebody asks for traces.
         traces = self._traces if self._gates else None
         wanted = {
-            id_: (made_of, bool(traces)) for id_, made_of in _made_of(self._config, Kind.RECEIVER).items()
+            id_: (made_of, bool(traces)) for id_, made_of in self._config.made_of(Kind.RECEIVER).items()
         }
         shut_down(_taken_off(self._receivers, wanted), _MOST_CLOSING_SECS)
         self._intakes = {id_: intake for id_, intake in self._intakes.items() if id_ in self._receivers}
@@ -376,7 +377,7 @@ class Service:
 
     def _build_log(self, config: Config) -> MemoryLog:
         """The log: on disk for the exporters that name a storage, of which there is one at most."""
-        queues = dict(_queues(config))
+        queues = config.queues
         if self._storage is None:
             return MemoryLog(queues, self._clock, self._metrics)
         # SQLite, for who asks for it.
@@ -393,7 +394,7 @@ class Service:
 
     def _build_sender(self, exporter: ConfiguredComponent) -> Sender | DirectSender:
         settings = self._settings(exporter)
-        config = _exporter_config(exporter)
+        config = exporter_config(exporter)
         instance: Exporter = _create(exporter, settings)
         if not config.sending_queue.enabled:
             return DirectSender(instance, settings)
@@ -441,28 +442,6 @@ class Service:
         )
 
 
-def shut_down(components: Sequence[Component], timeout_secs: float) -> None:
-    """Shut components down at once. One that fails, or does not end in time, keeps nobody from going on."""
-    threads = [
-        Thread(target=_shut_down, args=(one,), name=f"otelprof-shutdown-{type(one).__name__}", daemon=True)
-        for one in components
-    ]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + timeout_secs
-    for component, thread in zip(components, threads, strict=True):
-        thread.join(max(0.0, deadline - time.monotonic()))
-        if thread.is_alive():
-            _logger.warning("shutdown does not end, and is left behind", component=type(component).__name__)
-
-
-def _shut_down(component: Component) -> None:
-    try:
-        component.shutdown()
-    except Exception:
-        _logger.exception("shutdown failed", component=type(component).__name__)
-
-
 def _start(parts: dict[K, _Part[M, C]], key: K, made_of: M, component: C) -> None:
     """Start a component, and remember it; what does not start is shut down."""
     try:
@@ -471,6 +450,14 @@ def _start(parts: dict[K, _Part[M, C]], key: K, made_of: M, component: C) -> Non
         shut_down([component], _RELEASE_SECS)
         raise
     parts[key] = _Part(made_of, component)
+
+
+def _halt(sender: Sender | DirectSender, deadline: float) -> None:
+    """Stop a sender that another takes the place of; what waits for it stays in the log."""
+    if isinstance(sender, Sender):
+        sender.halt(deadline)
+    else:
+        shut_down([sender], _RELEASE_SECS)
 
 
 def _taken_off(parts: dict[K, _Part[M, C]], wanted: Mapping[K, M]) -> list[C]:
@@ -483,42 +470,7 @@ def _components(parts: Mapping[Any, _Part[Any, C]]) -> list[C]:
     return [part.component for part in parts.values()]
 
 
-def _used(config: Config, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
-    """The components of a kind that some pipeline names."""
-    named = {id_ for pipeline in config.pipelines.values() for id_ in getattr(pipeline, kind.value)}
-    return {id_: one for id_, one in config.components[kind].items() if id_ in named}
-
-
-def _made_of(config: Config, kind: Kind) -> Mapping[ComponentId, _Made]:
-    """The components of a kind that some pipeline names, each with the authenticators that it names."""
-    extensions = config.components[Kind.EXTENSION]
-    return {
-        id_: (one, *(extensions[named] for named in one.config.authenticators.values()))
-        for id_, one in _used(config, kind).items()
-    }
-
-
-def _queues(config: Config) -> Iterator[tuple[ComponentId, SendingQueueConfig]]:
-    """The exporters that read the log."""
-    for id_, one in _used(config, Kind.EXPORTER).items():
-        queue = _exporter_config(one).sending_queue
-        if queue.enabled:
-            yield id_, queue
-
-
-def _storage(config: Config) -> ConfiguredComponent | None:
-    """The extension that keeps queues; None when all are in memory."""
-    named = next((queue.storage for _, queue in _queues(config) if queue.storage is not None), None)
-    return None if named is None else config.components[Kind.EXTENSION][named]
-
-
 def _create(component: ConfiguredComponent, *arguments: object) -> Any:  # noqa: ANN401 - of the factory's kind
     """Make a component; what its factory is given beside the configuration depends on its kind."""
     create: Callable[..., Any] = component.factory.create
     return create(component.config, *arguments)
-
-
-def _exporter_config(exporter: ConfiguredComponent) -> ExporterConfig:
-    """Queue, retry and timeout of an exporter; the defaults for a plugin that does not offer them."""
-    config: Any = exporter.config
-    return config if isinstance(config, ExporterConfig) else ExporterConfig()

@@ -63,8 +63,9 @@ def _serve(path: Path, resolved: Config) -> None:
     import structlog
 
     from otelprof.clock import SystemClock
-    from otelprof.pipeline import Service, shut_down
+    from otelprof.pipeline import Service
     from otelprof.reload import Reloader
+    from otelprof.shutdown import shut_down
     from otelprof.telemetry.metrics import Metrics
     from otelprof.telemetry.process import observe_process
     from otelprof.telemetry.self_profile import SelfProfile

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from otelprof.config.exporter import SendingQueueConfig
     from otelprof.config.models import PipelineConfig, TelemetryConfig
 
 PIPELINE_KINDS: Final = (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER)
@@ -40,6 +41,10 @@ class ConfiguredComponent:
     kind: Kind
     factory: Factory
     config: ComponentConfig
+
+
+Made = tuple[ConfiguredComponent, ...]
+"""A component, and the authenticators that it names: with others, it is another."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,42 @@ class Config:
         limit_mib = self.service.admission.request_limit_mib
         if limit_mib is not None:
             return limit_mib * _MIB
-        used = {id_ for pipeline in self.pipelines.values() for id_ in pipeline.processors}
-        processors = self.components[Kind.PROCESSOR]
-        limits = [processors[id_].config.memory_limit_bytes for id_ in used]
+        limits = [one.config.memory_limit_bytes for one in self.used(Kind.PROCESSOR).values()]
         return min(
             (limit // 2 for limit in limits if limit is not None), default=_DEFAULT_REQUEST_LIMIT_BYTES
         )
+
+    def used(self, kind: Kind) -> Mapping[ComponentId, ConfiguredComponent]:
+        """The components of a kind that some pipeline names."""
+        named = {id_ for pipeline in self.pipelines.values() for id_ in getattr(pipeline, kind.value)}
+        return {id_: one for id_, one in self.components[kind].items() if id_ in named}
+
+    def made_of(self, kind: Kind) -> Mapping[ComponentId, Made]:
+        """What each of the components of a kind is made of that some pipeline names."""
+        extensions = self.components[Kind.EXTENSION]
+        return {
+            id_: (one, *(extensions[named] for named in one.config.authenticators.values()))
+            for id_, one in self.used(kind).items()
+        }
+
+    @property
+    def queues(self) -> Mapping[ComponentId, SendingQueueConfig]:
+        """The queues of the exporters that have one and run."""
+        exporters = self.used(Kind.EXPORTER).items()
+        queues = {id_: exporter_config(one).sending_queue for id_, one in exporters}
+        return {id_: queue for id_, queue in queues.items() if queue.enabled}
+
+    @property
+    def storage(self) -> ConfiguredComponent | None:
+        """The extension that keeps queues, of which there is one at most; None when all are in memory."""
+        named = next((queue.storage for queue in self.queues.values() if queue.storage is not None), None)
+        return None if named is None else self.components[Kind.EXTENSION][named]
+
+
+def exporter_config(exporter: ConfiguredComponent) -> ExporterConfig:
+    """Queue, retry and timeout of an exporter; the defaults for a plugin that does not offer them."""
+    config: Any = exporter.config
+    return config if isinstance(config, ExporterConfig) else ExporterConfig()
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:

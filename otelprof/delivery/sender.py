@@ -312,14 +312,6 @@ class DirectSender:
             raise
         self._outcomes.sent(profiles)
 
-    def halt(self, _deadline: float) -> None:
-        """Stop the exporter."""
-        self._exporter.shutdown()
-
-    def retire(self, _deadline: float) -> None:
-        """Stop the exporter."""
-        self._exporter.shutdown()
-
     def shutdown(self) -> None:
         """Stop the exporter."""
         self._exporter.shutdown()

@@ -14,8 +14,9 @@ import httpx
 import pytest
 import yaml
 
+from otelprof.config.resolve import load_config
 from otelprof.testing.sink import Sink, SinkAnswer
-from tests.e2e.harness import Answer, Client, Process, Yaml, exporter, one_pipeline, request
+from tests.e2e.harness import Answer, Client, Process, Yaml, exporter, one_pipeline, request, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -326,6 +327,32 @@ def test_a_port_that_is_taken_is_refused(sink: Sink, tmp_path: Path) -> None:
     assert "cannot listen on" in problem
     assert OK == answer
     assert (Counter({"checkout": 1}), Counter()) == (services(sink), services(other))
+
+
+def test_exporters_are_changed_back(sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change that failed half-way each exporter delivers as before, what waited included."""
+    exporters = {name: exporter(sink.endpoint) for name in ("otlp/removed", "otlp/direct", "otlp/other")}
+    config = one_pipeline(exporters=exporters)
+    after = one_pipeline(
+        exporters={
+            "otlp/direct": exporter(sink.endpoint, sending_queue={"enabled": False}),
+            "otlp/other": exporter(sink.endpoint, timeout="4s"),
+        },
+        processors={"memory_limiter": {"limit_mib": 4000}},
+    )
+    monkeypatch.setattr("otelprof.processor.memory_limiter.MemoryLimiter.start", lambda _: 1 / 0)
+    sink.answer_always(SinkAnswer(UNAVAILABLE, "wait", retry_after_secs=0.2))
+    with running(config, tmp_path) as service:
+        path = tmp_path / "after.yaml"
+        path.write_text(yaml.safe_dump(after), encoding="utf-8")
+        before = service.service.config
+        assert OK == service.export(request(service="waits").SerializeToString())
+        with pytest.raises(ZeroDivisionError):
+            service.service.change_to(load_config(path, {}))
+        service.service.change_to(before)
+        assert OK == service.export(request(service="after").SerializeToString())
+        sink.answer_always(SinkAnswer())
+    assert Counter({"waits": 3, "after": 3}) == services(sink)
 
 
 def test_what_needs_a_restart_is_said(sink: Sink, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from otelprof.receiver.admission import Admission
 from otelprof.shutdown import shut_down
 from otelprof.telemetry.journal import PolicyJournal
 from otelprof.telemetry.logging import logger_for
+from otelprof.telemetry.service_metrics import CONFIG_CHANGED_AT
 from otelprof.telemetry.text import printable
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ _RELEASE_SECS: Final = 1.8
 # A receiver that takes no new request and holds some that do not end; with a longer drain it may have that.
 _LEAST_CLOSING_SECS: Final = 0.4
 _MOST_CLOSING_SECS: Final = 6.0
+_EXTENSION_SECS: Final = 0.7
 
 C = TypeVar("C", bound=Component)
 K = TypeVar("K")
@@ -141,6 +143,7 @@ class Service:
                 self._resume(pipeline, held)
             self._log.left_held.clear()
             self._ready_since = self._clock.now()
+            self._metrics.set(CONFIG_CHANGED_AT, self._ready_since)
         except BaseException:
             self._release()
             raise
@@ -206,7 +209,7 @@ class Service:
         shut_down(self._upkeep, _LEAST_CLOSING_SECS)
         self._log.shutdown()
         for extension in reversed(_components(self._extensions)):
-            shut_down([extension], _LEAST_CLOSING_SECS)
+            shut_down([extension], _EXTENSION_SECS)
 
     def _fixed(self, config: Config) -> Iterator[ConfigProblem]:
         """What cannot become as this configuration has it while the log is open."""

@@ -44,7 +44,6 @@ class Reloader:
         self._service = service
         self._metrics = metrics
         self._clock = clock
-        metrics.set(CONFIG_CHANGED_AT, clock.now())
 
     def reload(self) -> None:
         """Read the file again, and run what it says now.

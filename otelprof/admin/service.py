@@ -16,6 +16,7 @@ from otelprof.admin.v1 import admin_pb2
 from otelprof.errors import OtelprofError, PermanentError, UnauthenticatedError, answer_for
 from otelprof.telemetry.admin_metrics import ADMIN_REQUESTS
 from otelprof.telemetry.logging import set_level
+from otelprof.telemetry.service_metrics import CONFIG_CHANGED_AT, CONFIG_PROBLEMS
 from otelprof.telemetry.text import printable
 from otelprof.telemetry.throttle import Throttle
 
@@ -178,6 +179,10 @@ class AdminService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic 
                 components |= {(kind, str(one)): None for one in ids}
         for kind, name in components:
             answer.components.add(kind=kind, id=name, statistics=counted.get((kind, name), ()))
+        changed_at = self._metrics.value(CONFIG_CHANGED_AT)
+        if changed_at:
+            answer.configuration.changed_time.FromNanoseconds(int(changed_at * 1e9))
+            answer.configuration.problems = int(self._metrics.value(CONFIG_PROBLEMS))
         return answer
 
     def _set_log_level(

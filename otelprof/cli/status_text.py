@@ -10,7 +10,7 @@ from rich.text import Text
 
 from otelprof.telemetry.metrics import METRICS
 from otelprof.telemetry.quantity import human
-from otelprof.telemetry.text import printable
+from otelprof.telemetry.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,10 @@ def print_status(
     thresholds: admin_pb2.GetThresholdsResponse,
     pipelines: admin_pb2.GetPipelinesResponse,
 ) -> None:
-    """Incidents, what is sampled, and what each component counted."""
+    """Since when it runs as it does, incidents, what is sampled, and what each component counted."""
+    if pipelines.HasField("configuration"):
+        _title(console, "configuration")
+        console.print(Text(f"  {_configuration_line(pipelines.configuration)}"), soft_wrap=True)
     _title(console, "incidents")
     for incident in incidents.incidents:
         console.print(Text(f"  {incident_line(incident)}"), soft_wrap=True)
@@ -52,6 +55,16 @@ def print_status(
     for component in pipelines.components:
         _title(console, f"{component.kind} {component.id}")
         _print_statistics(console, component.statistics)
+
+
+def _configuration_line(configuration: admin_pb2.Configuration) -> str:
+    since = configuration.changed_time.ToDatetime(UTC)
+    minutes = (datetime.now(UTC) - since).total_seconds() / 60
+    line = f"in force since {since:%Y-%m-%d %H:%M:%S} UTC ({minutes:.3g} minutes)"
+    if configuration.problems:
+        problems = counted(configuration.problems, "problem")
+        line += f"; the file has been refused since, with {problems}: see the log, or otelprof validate"
+    return line
 
 
 def _print_sampling(console: Console, processors: Sequence[admin_pb2.SamplingProcessor]) -> None:
@@ -72,12 +85,12 @@ def _print_sampling(console: Console, processors: Sequence[admin_pb2.SamplingPro
 
 def _print_statistics(console: Console, statistics: Sequence[admin_pb2.Statistic]) -> None:
     """What is not 0."""
-    counted = [one for one in statistics if one.value]
-    if not counted:
+    values = [one for one in statistics if one.value]
+    if not values:
         console.print("  nothing counted yet")
         return
     table = _table("metric", "value")
-    for one in counted:
+    for one in values:
         labels = ", ".join(f"{label}={printable(value)}" for label, value in sorted(one.labels.items()))
         name = f"  {one.metric}" + (f" {{{labels}}}" if labels else "")
         table.add_row(Text(name), _amount(one))

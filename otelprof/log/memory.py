@@ -150,7 +150,7 @@ class MemoryLog:
         Raises:
             RequestTooLargeError: it would not fit into the empty queue of one of its exporters.
             OverloadedError: one of its exporters that refuses on overflow has no room now.
-            UnavailableError: the log is closed.
+            UnavailableError: the log is closed, or an exporter was removed while the request was on its way.
         """
         demand = Demand.of(entries)
         with self._lock:
@@ -260,7 +260,10 @@ class MemoryLog:
             message = "otelprof is shutting down; send the request again"
             raise UnavailableError(message, retry_after_secs=FULL_RETRY_AFTER_SECS)
         for exporter, needed_bytes in demand.needed_bytes.items():
-            cursor = self._cursors[exporter]
+            cursor = self._cursors.get(exporter)
+            if cursor is None:
+                message = f"exporter {exporter} has been removed meanwhile; send the request again"
+                raise UnavailableError(message, retry_after_secs=FULL_RETRY_AFTER_SECS)
             key = f"exporters.{exporter}.sending_queue.queue_size"
             if needed_bytes > cursor.capacity_bytes:
                 self._metrics.add(EXPORTER_ENQUEUE_FAILED, demand.samples[exporter], exporter=str(exporter))

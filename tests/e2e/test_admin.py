@@ -23,6 +23,7 @@ from otelprof.admin.v1 import admin_pb2
 from otelprof.cli.app import main
 from otelprof.errors import ConfigError, PermanentError
 from otelprof.telemetry.admin_metrics import ADMIN_REQUESTS
+from otelprof.telemetry.service_metrics import CONFIG_PROBLEMS
 from otelprof.testing.sink import Sink
 from tests.e2e.harness import Client, Process, Running, Yaml, exporter, one_pipeline, request, running
 
@@ -230,6 +231,8 @@ class TestCalls:
         assert 2 * SAMPLES == processor["otelprof_sampling_samples", dropped]
         accepted = (("transport", "grpc"),)
         assert 2 * SAMPLES == receiver["otelcol_receiver_accepted_profile_samples", accepted]
+        since = answer.configuration.changed_time.ToNanoseconds() / 1e9
+        assert (True, 0) == (0 < time.time() - since < 60, answer.configuration.problems)
 
     def test_the_level_of_the_logs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """SetLogLevel says who changed it, whatever the level was."""
@@ -350,11 +353,14 @@ class TestCommands:
         ):
             service.export(BODY)
             calls.start_incident("check\x1bout", "errors", 60.0, "ada")
+            service.metrics.set(CONFIG_PROBLEMS, 2)
             code, text, _ = otelprof(capsys, "status", "--endpoint", endpoint)
             _, machine, _ = otelprof(capsys, "status", "--format", "json", "--endpoint", endpoint)
         assert 0 == code
         for part in (
             "  check\\x1bout: everything stays until ",
+            "configuration\n  in force since 20",
+            "; the file has been refused since, with 2 problems: see the log, or otelprof validate\n",
             "sampling: profiles, sampling\n",
             "  check\\x1bout ",
             "100 %",
@@ -364,7 +370,7 @@ class TestCommands:
             assert part in text
         assert "\x1b" not in text
         told = json.loads(machine)
-        assert ["incidents", "sampling", "pipelines", "components"] == list(told)
+        assert ["incidents", "sampling", "pipelines", "components", "configuration"] == list(told)
         assert ["check\x1bout"] == [one["service"] for one in told["incidents"]]
         assert [{"service": "check\x1bout", "sampling_probability": 1.0}] == told["sampling"][0]["services"]
 

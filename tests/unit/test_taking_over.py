@@ -15,6 +15,7 @@ from otelprof.clock import SystemClock
 from otelprof.component import ComponentSettings, Kind
 from otelprof.config.exporter import ExporterConfig, SendingQueueConfig
 from otelprof.delivery.sender import Sender
+from otelprof.errors import UnavailableError
 from otelprof.intake import Passage
 from otelprof.log.batching import BatchingCursor
 from otelprof.log.cursor import Cursor, DropReason
@@ -165,6 +166,17 @@ def test_a_smaller_queue_keeps_what_it_has() -> None:
     assert (30, False) == (bench.cursor.size_bytes, bench.cursor.accepts(10))
     assert [1, 2, 3] == bench.left()
     assert bench.cursor.accepts(10)
+
+
+def test_who_was_removed_gets_nothing_more() -> None:
+    """A request that was on its way to an exporter that is gone is to be sent again."""
+    bench = Bench()
+    bench.append(1)
+    bench.log.keep_only([])
+    bench.log.admit([ID], 10_000)
+    with pytest.raises(UnavailableError, match="otlp has been removed"):
+        bench.append(2)
+    assert [1] == bench.left()
 
 
 class StuckExporter:

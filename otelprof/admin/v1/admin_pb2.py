@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dotelprof/admin/v1/admin.proto\x12\x0botelprof.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x01\n\x08Incident\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0b\n\x03who\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpipelines\x18\x06 \x03(\t\"q\n\x14StartIncidentRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0b\n\x03who\x18\x03 \x01(\t\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"@\n\x15StartIncidentResponse\x12\'\n\x08incident\x18\x01 \x01(\x0b\x32\x15.otelprof.v1.Incident\"3\n\x13StopIncidentRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0b\n\x03who\x18\x02 \x01(\t\"?\n\x14StopIncidentResponse\x12\'\n\x08incident\x18\x01 \x01(\x0b\x32\x15.otelprof.v1.Incident\"\x16\n\x14ListIncidentsRequest\"A\n\x15ListIncidentsResponse\x12(\n\tincidents\x18\x01 \x03(\x0b\x32\x15.otelprof.v1.Incident\"\x16\n\x14GetThresholdsRequest\"K\n\x15GetThresholdsResponse\x12\x32\n\nprocessors\x18\x01 \x03(\x0b\x32\x1e.otelprof.v1.SamplingProcessor\"x\n\x11SamplingProcessor\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x11\n\tprocessor\x18\x02 \x01(\t\x12\r\n\x05rules\x18\x03 \x03(\t\x12/\n\x08services\x18\x04 \x03(\x0b\x32\x1d.otelprof.v1.ServiceThreshold\"A\n\x10ServiceThreshold\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x1c\n\x14sampling_probability\x18\x02 \x01(\x01\"\x15\n\x13GetPipelinesRequest\"l\n\x14GetPipelinesResponse\x12(\n\tpipelines\x18\x01 \x03(\x0b\x32\x15.otelprof.v1.Pipeline\x12*\n\ncomponents\x18\x02 \x03(\x0b\x32\x16.otelprof.v1.Component\"|\n\x08Pipeline\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\treceivers\x18\x02 \x03(\t\x12\x12\n\nprocessors\x18\x03 \x03(\t\x12\x11\n\texporters\x18\x04 \x03(\t\x12*\n\nstatistics\x18\x05 \x03(\x0b\x32\x16.otelprof.v1.Statistic\"Q\n\tComponent\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12*\n\nstatistics\x18\x03 \x03(\x0b\x32\x16.otelprof.v1.Statistic\"\x8d\x01\n\tStatistic\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x32\n\x06labels\x18\x02 \x03(\x0b\x32\".otelprof.v1.Statistic.LabelsEntry\x12\r\n\x05value\x18\x03 \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x12SetLogLevelRequest\x12$\n\x05level\x18\x01 \x01(\x0e\x32\x15.otelprof.v1.LogLevel\x12\x0b\n\x03who\x18\x02 \x01(\t\"\x15\n\x13SetLogLevelResponse*w\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x02\x12\x12\n\x0eLOG_LEVEL_WARN\x10\x03\x12\x13\n\x0fLOG_LEVEL_ERROR\x10\x04\x32\x8b\x04\n\x05\x41\x64min\x12V\n\rStartIncident\x12!.otelprof.v1.StartIncidentRequest\x1a\".otelprof.v1.StartIncidentResponse\x12S\n\x0cStopIncident\x12 .otelprof.v1.StopIncidentRequest\x1a!.otelprof.v1.StopIncidentResponse\x12V\n\rListIncidents\x12!.otelprof.v1.ListIncidentsRequest\x1a\".otelprof.v1.ListIncidentsResponse\x12V\n\rGetThresholds\x12!.otelprof.v1.GetThresholdsRequest\x1a\".otelprof.v1.GetThresholdsResponse\x12S\n\x0cGetPipelines\x12 .otelprof.v1.GetPipelinesRequest\x1a!.otelprof.v1.GetPipelinesResponse\x12P\n\x0bSetLogLevel\x12\x1f.otelprof.v1.SetLogLevelRequest\x1a .otelprof.v1.SetLogLevelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dotelprof/admin/v1/admin.proto\x12\x0botelprof.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x01\n\x08Incident\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0b\n\x03who\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpipelines\x18\x06 \x03(\t\"q\n\x14StartIncidentRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0b\n\x03who\x18\x03 \x01(\t\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"@\n\x15StartIncidentResponse\x12\'\n\x08incident\x18\x01 \x01(\x0b\x32\x15.otelprof.v1.Incident\"3\n\x13StopIncidentRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0b\n\x03who\x18\x02 \x01(\t\"?\n\x14StopIncidentResponse\x12\'\n\x08incident\x18\x01 \x01(\x0b\x32\x15.otelprof.v1.Incident\"\x16\n\x14ListIncidentsRequest\"A\n\x15ListIncidentsResponse\x12(\n\tincidents\x18\x01 \x03(\x0b\x32\x15.otelprof.v1.Incident\"\x16\n\x14GetThresholdsRequest\"K\n\x15GetThresholdsResponse\x12\x32\n\nprocessors\x18\x01 \x03(\x0b\x32\x1e.otelprof.v1.SamplingProcessor\"x\n\x11SamplingProcessor\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x11\n\tprocessor\x18\x02 \x01(\t\x12\r\n\x05rules\x18\x03 \x03(\t\x12/\n\x08services\x18\x04 \x03(\x0b\x32\x1d.otelprof.v1.ServiceThreshold\"A\n\x10ServiceThreshold\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x1c\n\x14sampling_probability\x18\x02 \x01(\x01\"\x15\n\x13GetPipelinesRequest\"\x9f\x01\n\x14GetPipelinesResponse\x12(\n\tpipelines\x18\x01 \x03(\x0b\x32\x15.otelprof.v1.Pipeline\x12*\n\ncomponents\x18\x02 \x03(\x0b\x32\x16.otelprof.v1.Component\x12\x31\n\rconfiguration\x18\x03 \x01(\x0b\x32\x1a.otelprof.v1.Configuration\"S\n\rConfiguration\x12\x30\n\x0c\x63hanged_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08problems\x18\x02 \x01(\r\"|\n\x08Pipeline\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\treceivers\x18\x02 \x03(\t\x12\x12\n\nprocessors\x18\x03 \x03(\t\x12\x11\n\texporters\x18\x04 \x03(\t\x12*\n\nstatistics\x18\x05 \x03(\x0b\x32\x16.otelprof.v1.Statistic\"Q\n\tComponent\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12*\n\nstatistics\x18\x03 \x03(\x0b\x32\x16.otelprof.v1.Statistic\"\x8d\x01\n\tStatistic\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x32\n\x06labels\x18\x02 \x03(\x0b\x32\".otelprof.v1.Statistic.LabelsEntry\x12\r\n\x05value\x18\x03 \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x12SetLogLevelRequest\x12$\n\x05level\x18\x01 \x01(\x0e\x32\x15.otelprof.v1.LogLevel\x12\x0b\n\x03who\x18\x02 \x01(\t\"\x15\n\x13SetLogLevelResponse*w\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x02\x12\x12\n\x0eLOG_LEVEL_WARN\x10\x03\x12\x13\n\x0fLOG_LEVEL_ERROR\x10\x04\x32\x8b\x04\n\x05\x41\x64min\x12V\n\rStartIncident\x12!.otelprof.v1.StartIncidentRequest\x1a\".otelprof.v1.StartIncidentResponse\x12S\n\x0cStopIncident\x12 .otelprof.v1.StopIncidentRequest\x1a!.otelprof.v1.StopIncidentResponse\x12V\n\rListIncidents\x12!.otelprof.v1.ListIncidentsRequest\x1a\".otelprof.v1.ListIncidentsResponse\x12V\n\rGetThresholds\x12!.otelprof.v1.GetThresholdsRequest\x1a\".otelprof.v1.GetThresholdsResponse\x12S\n\x0cGetPipelines\x12 .otelprof.v1.GetPipelinesRequest\x1a!.otelprof.v1.GetPipelinesResponse\x12P\n\x0bSetLogLevel\x12\x1f.otelprof.v1.SetLogLevelRequest\x1a .otelprof.v1.SetLogLevelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STATISTIC_LABELSENTRY']._loaded_options = None
   _globals['_STATISTIC_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_LOGLEVEL']._serialized_start=1545
-  _globals['_LOGLEVEL']._serialized_end=1664
+  _globals['_LOGLEVEL']._serialized_start=1682
+  _globals['_LOGLEVEL']._serialized_end=1801
   _globals['_INCIDENT']._serialized_start=112
   _globals['_INCIDENT']._serialized_end=281
   _globals['_STARTINCIDENTREQUEST']._serialized_start=283
@@ -61,20 +61,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVICETHRESHOLD']._serialized_end=961
   _globals['_GETPIPELINESREQUEST']._serialized_start=963
   _globals['_GETPIPELINESREQUEST']._serialized_end=984
-  _globals['_GETPIPELINESRESPONSE']._serialized_start=986
-  _globals['_GETPIPELINESRESPONSE']._serialized_end=1094
-  _globals['_PIPELINE']._serialized_start=1096
-  _globals['_PIPELINE']._serialized_end=1220
-  _globals['_COMPONENT']._serialized_start=1222
-  _globals['_COMPONENT']._serialized_end=1303
-  _globals['_STATISTIC']._serialized_start=1306
-  _globals['_STATISTIC']._serialized_end=1447
-  _globals['_STATISTIC_LABELSENTRY']._serialized_start=1402
-  _globals['_STATISTIC_LABELSENTRY']._serialized_end=1447
-  _globals['_SETLOGLEVELREQUEST']._serialized_start=1449
-  _globals['_SETLOGLEVELREQUEST']._serialized_end=1520
-  _globals['_SETLOGLEVELRESPONSE']._serialized_start=1522
-  _globals['_SETLOGLEVELRESPONSE']._serialized_end=1543
-  _globals['_ADMIN']._serialized_start=1667
-  _globals['_ADMIN']._serialized_end=2190
+  _globals['_GETPIPELINESRESPONSE']._serialized_start=987
+  _globals['_GETPIPELINESRESPONSE']._serialized_end=1146
+  _globals['_CONFIGURATION']._serialized_start=1148
+  _globals['_CONFIGURATION']._serialized_end=1231
+  _globals['_PIPELINE']._serialized_start=1233
+  _globals['_PIPELINE']._serialized_end=1357
+  _globals['_COMPONENT']._serialized_start=1359
+  _globals['_COMPONENT']._serialized_end=1440
+  _globals['_STATISTIC']._serialized_start=1443
+  _globals['_STATISTIC']._serialized_end=1584
+  _globals['_STATISTIC_LABELSENTRY']._serialized_start=1539
+  _globals['_STATISTIC_LABELSENTRY']._serialized_end=1584
+  _globals['_SETLOGLEVELREQUEST']._serialized_start=1586
+  _globals['_SETLOGLEVELREQUEST']._serialized_end=1657
+  _globals['_SETLOGLEVELRESPONSE']._serialized_start=1659
+  _globals['_SETLOGLEVELRESPONSE']._serialized_end=1680
+  _globals['_ADMIN']._serialized_start=1804
+  _globals['_ADMIN']._serialized_end=2327
 # @@protoc_insertion_point(module_scope)

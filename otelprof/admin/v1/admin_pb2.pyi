@@ -117,12 +117,22 @@ class GetPipelinesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetPipelinesResponse(_message.Message):
-    __slots__ = ("pipelines", "components")
+    __slots__ = ("pipelines", "components", "configuration")
     PIPELINES_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
     pipelines: _containers.RepeatedCompositeFieldContainer[Pipeline]
     components: _containers.RepeatedCompositeFieldContainer[Component]
-    def __init__(self, pipelines: _Optional[_Iterable[_Union[Pipeline, _Mapping]]] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ...) -> None: ...
+    configuration: Configuration
+    def __init__(self, pipelines: _Optional[_Iterable[_Union[Pipeline, _Mapping]]] = ..., components: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ...) -> None: ...
+
+class Configuration(_message.Message):
+    __slots__ = ("changed_time", "problems")
+    CHANGED_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    changed_time: _timestamp_pb2.Timestamp
+    problems: int
+    def __init__(self, changed_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problems: _Optional[int] = ...) -> None: ...
 
 class Pipeline(_message.Message):
     __slots__ = ("id", "receivers", "processors", "exporters", "statistics")

@@ -64,8 +64,9 @@ def pass_through(log: MemoryLog, body: bytes) -> tuple[float, float]:
         log.append([(Profiles.decode(body), [EXPORTER])])
         item = cursor.take()
         assert item is not None
-        item.profiles.to_otlp()
-        cursor.ack(item)
+        with cursor.attempt(item):
+            item.profiles.to_otlp()
+            cursor.ack(item)
     gigabytes = REQUESTS_PER_ROUND * len(body) / GB
     return (time.process_time() - cpu) / gigabytes, (time.perf_counter() - wall) / gigabytes
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -31,15 +30,14 @@ from otelprof.errors import (
 )
 from otelprof.log.cursor import Claim, DropReason
 from otelprof.log.dead_letter_queue import DeadLetterQueue
-from otelprof.log.journal import FILE_NAME, About, Journal, Step
-from otelprof.log.marks import FILE_NAME as MARKS_FILE_NAME
-from otelprof.log.marks import Left, Marks
+from otelprof.log.journal import About, Step
+from otelprof.log.log_file import LogFile
+from otelprof.log.marks import FILE_NAME, Left, Marks
 from otelprof.log.memory import NONE_HELD, Demand, Held, MemoryLog
 from otelprof.model import ComponentId
 from otelprof.telemetry.log_metrics import (
     DEAD_LETTERS_RETRIED,
     LOG_CORRUPT_REQUESTS,
-    LOG_FILES_MOVED_ASIDE,
     LOG_MISSING_REQUESTS,
     LOG_RESTORED_REQUESTS,
     LOG_UNWRITTEN_STEPS,
@@ -49,6 +47,7 @@ from otelprof.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
     import structlog
 
@@ -56,13 +55,15 @@ if TYPE_CHECKING:
     from otelprof.config.exporter import SendingQueueConfig
     from otelprof.log.cursor import Cursor, Item
     from otelprof.log.dead_letters import DeadLetter, Kept
-    from otelprof.log.journal import Found, Stored
+    from otelprof.log.journal import Journal, Stored
     from otelprof.log.marks import Attempt
     from otelprof.log.memory import Appended
     from otelprof.telemetry.metrics import Metrics
 
 # Said to a client when the disk takes nothing: longer than for a full queue, since somebody must come.
 DISK_RETRY_AFTER_SECS: Final = 5.0
+MAX_MARKED_STEPS: Final = 64
+"""So much of what exporters have passed may wait for the next append, in the marks."""
 # What was accepted once is not refused because a limit was lowered since.
 _LIMITS: Final = Limits(
     max_body_bytes=2 << 30,
@@ -115,8 +116,7 @@ class DurableLog(MemoryLog):
         super().__init__(queues, clock, metrics)
         self._durable = {exporter for exporter, config in queues.items() if config.storage is not None}
         self._storage = storage
-        self._path = storage.directory / FILE_NAME
-        self._rebuilt = storage.directory / f"{FILE_NAME}.new"
+        self._file = LogFile(storage.directory, clock, metrics, logger, fsync=storage.fsync)
         self._logger = logger
         self._throttle = Throttle(clock)
         self._journal: Journal | None = None
@@ -128,6 +128,8 @@ class DurableLog(MemoryLog):
         # Requests that may have brought the process down, until an attempt has ended otherwise.
         self._suspects: set[tuple[int, str]] = set()
         self._steps: deque[tuple[Step, int, str]] = deque()
+        self._is_failing = False
+        # Held by who writes steps to the file, until they are off the list.
         self._flushing = Lock()
 
     def start(self) -> None:
@@ -136,10 +138,10 @@ class DurableLog(MemoryLog):
         Raises:
             ConfigError: the file cannot be opened or written, or another process has it.
         """
-        marks = self._path.with_name(MARKS_FILE_NAME)
+        marks = self._storage.directory / FILE_NAME
         try:
-            self._journal, found = self._open(left := Left.read(marks))
-            self._marks = Marks(marks)
+            self._journal, found = self._file.open(left := Left.read(marks))
+            self._marks = Marks(marks, self._journal.run, self._progress)
         except OSError as error:
             path = f"extensions.{self._storage.id}.directory"
             message = f"{marks} cannot be written: {error.strerror}"
@@ -148,7 +150,7 @@ class DurableLog(MemoryLog):
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             why = "another otelprof has it open" if busy else str(error)
             path = f"extensions.{self._storage.id}.directory"
-            raise ConfigError([ConfigProblem(path, f"{self._path} cannot be opened: {why}")]) from error
+            raise ConfigError([ConfigProblem(path, f"{self._file.path} cannot be opened: {why}")]) from error
         if found.lost:
             self._metrics.add(LOG_CORRUPT_REQUESTS, len(found.lost))
             self._logger.error("requests on disk are damaged, and lost", requests=len(found.lost))
@@ -161,8 +163,8 @@ class DurableLog(MemoryLog):
         self._dead_letters.start()
         for stored in found.requests:
             self._restore(stored)
-        self._mark(lambda marks: marks.appended(found.last_row, len(self._behind)))
-        self._metrics.observe(LOG_UNWRITTEN_STEPS, lambda: len(self._steps))
+        self._mark(lambda marks: marks.write(found.last_row))
+        self._metrics.observe(LOG_UNWRITTEN_STEPS, lambda: len(self._steps) if self._is_failing else 0)
         if found.requests:
             self._logger.info("requests were left by an earlier run", requests=len(found.requests))
         self.flush()
@@ -214,8 +216,10 @@ class DurableLog(MemoryLog):
         """It has ended; what it worked on has not brought the process down."""
         if self._suspects:
             with self._lock:
-                self._spare(attempt.rows, attempt.exporter)
-        self._mark(lambda marks: marks.end(attempt, len(self._behind)))
+                spared = self._spare(attempt.rows, attempt.exporter)
+            if spared:
+                self._write_steps()
+        self._mark(lambda marks: marks.end(attempt))
 
     def keep_dead_letter(self, exporter: ComponentId, item: Item, error: Exception) -> None:
         """Keep what an exporter of this log can never deliver."""
@@ -237,6 +241,7 @@ class DurableLog(MemoryLog):
         self._dead_letters.refresh()
         for kept, letter, body in self._dead_letters.to_retry():
             self._retry(kept, letter, body)
+        self._write_steps()
 
     def passed(self, exporter: ComponentId, claim: Claim) -> None:
         """An exporter has passed all that stood for a claim. The lock is held."""
@@ -246,23 +251,19 @@ class DurableLog(MemoryLog):
             self._behind[row] -= 1
             if self._behind[row] == 0:
                 del self._behind[row]
-                self._steps.append((Step.FORGOTTEN, row, ""))
+                self._steps.append((Step.SETTLED, row, ""))
 
     def flush(self) -> None:
-        """Write down what exporters have passed. What the disk does not take is written the next time."""
-        with self._flushing:
-            steps = [self._steps.popleft() for _ in range(len(self._steps))]
-            if not steps or self._journal is None:
-                return
-            try:
-                self._journal.write(steps)
-            except sqlite3.Error as error:
-                self._steps.extendleft(reversed(steps))
-                self._failed("progress", error)
+        """Write down what exporters have passed. What the disk does not take is written the next time.
+
+        A little of it stands in the marks alone, until it can go with an append.
+        """
+        if len(self._steps) >= MAX_MARKED_STEPS or not self._mark(Marks.write):
+            self._write_steps()
 
     def shutdown(self) -> None:
         """Close the file. Safe before `start`, and more than once."""
-        self.flush()
+        self._write_steps()
         with self._flushing:
             if self._journal is not None:
                 self._journal.close()
@@ -270,71 +271,31 @@ class DurableLog(MemoryLog):
         if self._marks is not None:
             self._marks.close()
 
-    def _open(self, left: Left) -> tuple[Journal, Found]:
-        """The file with what is in it; a new one with what could be read, where it was damaged.
+    def _write_steps(self) -> None:
+        """Write to the file what exporters have passed."""
+        with self._flushing:
+            steps = tuple(self._steps)
+            if not steps or self._journal is None:
+                return
+            try:
+                self._journal.write(steps)
+            except sqlite3.Error as error:
+                self._is_failing = True
+                self._failed("progress", error)
+            else:
+                self._written(steps)
 
-        Args:
-            left: the attempts in whose middle the process has ended.
-        """
-        if self._rebuilt.exists() and not self._path.exists():
-            # An earlier start ended between the two renames of `_rebuild`.
-            self._rebuilt.rename(self._path)
-        journal = self._try_open()
-        if journal is None:
-            self._move_aside()
-            journal = self._begin()
-        found = journal.read()
-        if found.damaged:
-            journal.close()
-            found = self._rebuild(found)
-            journal = self._begin()
-        elif left.attempts:
-            journal.count_crashes(left.attempts)
-            found = journal.read()
-        return journal, found
+    def _written(self, steps: Sequence[tuple[Step, int, str]]) -> None:
+        """Steps are in the file. They were among the marks until now. `_flushing` is held."""
+        for _ in steps:
+            self._steps.popleft()
+        self._is_failing = False
 
-    def _rebuild(self, found: Found) -> Found:
-        """Put a new file with what was found in the place of a damaged one, which stays until then."""
-        for leftover in (self._rebuilt, Path(f"{self._rebuilt}-wal")):
-            leftover.unlink(missing_ok=True)
-        journal = Journal(self._rebuilt, fsync=True)
-        try:
-            journal.number_after(found.last_row)
-            rows = journal.append(
-                [(replace(one.about, exporters=one.pending), one.body) for one in found.requests]
-            )
-        finally:
-            journal.close()
-        self._move_aside()
-        self._rebuilt.rename(self._path)
-        requests = [replace(one, row=row) for one, row in zip(found.requests, rows, strict=True)]
-        return replace(found, requests=requests)
-
-    def _try_open(self) -> Journal | None:
-        """The file; None when it is there, and is none that SQLite can open."""
-        try:
-            return self._begin()
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                raise
-        return None
-
-    def _begin(self) -> Journal:
-        return Journal(self._path, fsync=self._storage.fsync)
-
-    def _move_aside(self) -> None:
-        """Keep a damaged file for whoever wants to look at it, under a name that is not in use."""
-        taken_at = int(self._clock.now())
-        number = 0
-        while (aside := self._path.with_name(f"{FILE_NAME}.damaged-{taken_at}-{number}")).exists():
-            number += 1
-        self._path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            beside = Path(f"{self._path}{suffix}")
-            if beside.exists():
-                beside.rename(f"{aside}{suffix}")
-        self._metrics.add(LOG_FILES_MOVED_ASIDE)
-        self._logger.error("the file of the log is damaged, and was moved aside", path=str(aside))
+    def _progress(self) -> tuple[int, Sequence[tuple[int, str]]]:
+        """How many requests are outstanding, and what was passed that the file does not know."""
+        # While the file takes nothing there is no end of them.
+        steps = tuple(self._steps)[: 4 * MAX_MARKED_STEPS]
+        return len(self._behind), [(row, exporter) for step, row, exporter in steps if step is Step.PASSED]
 
     def _restore(self, stored: Stored) -> None:
         """Give a request out again to those of its exporters that are still there."""
@@ -425,19 +386,23 @@ class DurableLog(MemoryLog):
             raise PermanentError(message)
         return exporter
 
-    def _spare(self, rows: Sequence[int], exporter: str) -> None:
-        """Requests have not brought the process down. The lock is held."""
-        for suspect in self._suspects.intersection((row, exporter) for row in rows):
-            self._suspects.discard(suspect)
-            self._steps.append((Step.SPARED, *suspect))
+    def _spare(self, rows: Sequence[int], exporter: str) -> bool:
+        """Requests have not brought the process down; whether some had been suspected. The lock is held."""
+        spared = self._suspects.intersection((row, exporter) for row in rows)
+        self._suspects -= spared
+        self._steps.extend((Step.SPARED, *suspect) for suspect in spared)
+        return bool(spared)
 
-    def _mark(self, write: Callable[[Marks], None]) -> None:
-        """Have the next start know something; it knows less when that cannot be written."""
-        if self._marks is not None:
-            try:
-                write(self._marks)
-            except OSError as error:
-                self._failed("marks", error)
+    def _mark(self, write: Callable[[Marks], None]) -> bool:
+        """Have the next start know something; it knows less when that cannot be written, which is False."""
+        if self._marks is None:
+            return False
+        try:
+            write(self._marks)
+        except OSError as error:
+            self._failed("marks", error)
+            return False
+        return True
 
     def _let_go(self, claims: Mapping[ComponentId, Claim], samples: int, reason: DropReason | None) -> None:
         with self._lock:
@@ -475,11 +440,14 @@ class DurableLog(MemoryLog):
                 requests.append((about, profiles.to_otlp()))
         if not requests:
             return {}
-        if self._journal is None:
-            message = f"storage {self._storage.id} is closed; send the request again"
-            raise OverloadedError(message, retry_after_secs=DISK_RETRY_AFTER_SECS)
         try:
-            rows = self._journal.append(requests)
+            with self._flushing:
+                if self._journal is None:
+                    message = f"storage {self._storage.id} is closed; send the request again"
+                    raise OverloadedError(message, retry_after_secs=DISK_RETRY_AFTER_SECS)
+                steps = tuple(self._steps)
+                rows = self._journal.append(requests, steps)
+                self._written(steps)
         except sqlite3.Error as error:
             self._failed("append", error)
             message = f"storage {self._storage.id} cannot write to {self._storage.directory}: {error}"
@@ -488,7 +456,7 @@ class DurableLog(MemoryLog):
         for row, (number, durable) in zip(rows, kept, strict=True):
             self._behind[row] = len(durable)
             claims |= {(number, exporter): Claim((row,), 1, now) for exporter in durable}
-        self._mark(lambda marks: marks.appended(rows[-1], len(self._behind)))
+        self._mark(lambda marks: marks.write(rows[-1]))
         return claims
 
     def _failed(self, operation: str, error: Exception) -> None:

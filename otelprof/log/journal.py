@@ -40,6 +40,7 @@ ON CONFLICT (request, exporter) DO UPDATE SET count = count + 1, last_at = ?1
 """
 # Fewer and larger pages than SQLite's 4 KiB: a request is a hundred kilobytes and more.
 _PAGE_BYTES: Final = 16 << 10
+_MAX_RUN: Final = (1 << 31) - 1
 # What the -wal file is cut to after a checkpoint.
 _WAL_BYTES: Final = 64 << 20
 
@@ -49,8 +50,8 @@ class Step(StrEnum):
 
     PASSED = "DELETE FROM pending WHERE request = ? AND exporter = ?"
     """An exporter has passed it."""
-    FORGOTTEN = "DELETE FROM requests WHERE id = ? AND ? = ''"
-    """The last exporter has passed it."""
+    SETTLED = "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE request = ?1)"
+    """Some exporter has passed it, and maybe all have."""
     SPARED = "DELETE FROM crashes WHERE request = ? AND exporter = ?"
     """An attempt has ended without a crash, or no further one is made."""
 
@@ -144,7 +145,8 @@ class Found:
 class Journal:
     """The open file. Safe for several threads.
 
-    It is locked while it is open: no other process can read or write it.
+    It is locked while it is open: no other process can read or write it. Each time it is opened is a run;
+    `run` is the number of this one, `earlier_run` of the one before.
 
     Args:
         path: of the file; made when it is not there.
@@ -158,6 +160,7 @@ class Journal:
     def __init__(self, path: Path, *, fsync: bool) -> None:
         self._lock = Lock()
         self._append_mode = "FULL" if fsync else "NORMAL"
+        self._synchronous = "NORMAL"
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             # The order matters: pages before the first write, the exclusive lock before the WAL.
@@ -168,13 +171,17 @@ class Journal:
                 "synchronous = NORMAL",
                 f"journal_size_limit = {_WAL_BYTES}",
                 "cell_size_check = ON",
+                # Some builds of SQLite write zeros over all that is deleted, which is as much again.
+                "secure_delete = FAST",
             ):
                 self._connection.execute(f"PRAGMA {pragma}")
             with self._transaction():
                 for statement in _SCHEMA.split(";"):
                     self._connection.execute(statement)
                 # What is only read would leave the file unlocked.
-                self._connection.execute("PRAGMA user_version = 1")
+                self.earlier_run = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+                self.run = self.earlier_run % _MAX_RUN + 1
+                self._connection.execute(f"PRAGMA user_version = {self.run}")
         except BaseException:
             self._connection.close()
             raise
@@ -188,8 +195,12 @@ class Journal:
         with self._lock, self._transaction():
             self._connection.execute("INSERT INTO sqlite_sequence VALUES ('requests', ?)", (last_row,))
 
-    def append(self, requests: Sequence[tuple[About, bytes]]) -> list[int]:
-        """Write requests, all or none.
+    def append(
+        self,
+        requests: Sequence[tuple[About, bytes]],
+        steps: Sequence[tuple[Step, int, str]] = (),
+    ) -> list[int]:
+        """Write requests, all or none, and what became of earlier ones.
 
         Returns:
             Their rows.
@@ -209,17 +220,17 @@ class Journal:
                 pending = [(row, exporter) for exporter in about.exporters]
                 self._connection.executemany("INSERT INTO pending VALUES (?, ?)", pending)
                 rows.append(row)
+            self._take(steps)
         return rows
 
     def write(self, steps: Sequence[tuple[Step, int, str]]) -> None:
-        """Write what became of requests: of each step the row, and the exporter where it matters.
+        """Write what became of requests: of each step the row, and the exporter.
 
         Raises:
             sqlite3.Error: nothing was written.
         """
         with self._lock, self._transaction():
-            for step, row, exporter in steps:
-                self._connection.execute(step.value, (row, exporter))
+            self._take(steps)
 
     def count_crashes(self, attempts: Sequence[Attempt]) -> None:
         """Count an end of the process in the middle of attempts, for requests that are still to be delivered.
@@ -228,6 +239,7 @@ class Journal:
             sqlite3.Error: nothing was written.
         """
         with self._lock, self._transaction():
+            self._connection.execute("DELETE FROM crashes WHERE request NOT IN (SELECT request FROM pending)")
             for attempt in attempts:
                 for row in attempt.rows:
                     self._connection.execute(_CRASHED, (attempt.begun_at, row, attempt.exporter))
@@ -306,9 +318,15 @@ class Journal:
         in_doubt = not known or len(known) != len(pending)
         return Stored(row, about, about.exporters if in_doubt else known, body), in_doubt
 
+    def _take(self, steps: Sequence[tuple[Step, int, str]]) -> None:
+        for step, row, exporter in steps:
+            self._connection.execute(step.value, (row,) if step is Step.SETTLED else (row, exporter))
+
     @contextmanager
     def _transaction(self, synchronous: str = "NORMAL") -> Iterator[None]:
-        self._connection.execute(f"PRAGMA synchronous = {synchronous}")
+        if synchronous != self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield

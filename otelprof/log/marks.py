@@ -1,4 +1,4 @@
-"""What the file of the log cannot tell at the next start: how far appends had come, and what was tried.
+"""What the next start has to know beside the file of the log: how far it had come, what was passed and tried.
 
 A small file, written over in one piece without a wait for the disk: what it says outlives the process,
 which is all that is asked of it. It says nothing of a request, only of rows.
@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 FILE_NAME: Final = "queue.marks"
@@ -45,13 +45,17 @@ class Left:
     """What an earlier run left.
 
     Attributes:
+        run: its number in the file of the log.
         last_row: the newest request that it had appended.
         outstanding: how many requests some exporter had not passed.
+        passed: requests, and the exporters that had passed them, which the file of the log may not know.
         attempts: what was tried when it ended; nothing after a shutdown.
     """
 
+    run: int = 0
     last_row: int = 0
     outstanding: int = 0
+    passed: Sequence[tuple[int, str]] = ()
     attempts: Sequence[Attempt] = ()
 
     @classmethod
@@ -64,10 +68,12 @@ class Left:
             sized = data[4 : _HEAD_BYTES + size]
             if data[:4] != zlib.crc32(sized).to_bytes(4, "big"):
                 return cls()
-            last_row, outstanding, attempts = json.loads(sized[4:])
+            run, last_row, outstanding, passed, attempts = json.loads(sized[4:])
             return cls(
+                int(run),
                 int(last_row),
                 int(outstanding),
+                [(int(row), str(exporter)) for row, exporter in passed],
                 [Attempt(str(exporter), float(at), tuple(map(int, rows))) for exporter, at, rows in attempts],
             )
         except (OSError, ValueError, TypeError):
@@ -79,29 +85,34 @@ class Marks:
 
     Args:
         path: of the file; what was in it is gone.
+        run: the number of this run in the file of the log.
+        state: how many requests some exporter has not passed, and what was passed that the file of the log
+            may not know: requests and exporters.
 
     Raises:
         OSError: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, run: int, state: Callable[[], tuple[int, Sequence[tuple[int, str]]]]
+    ) -> None:
         self._lock = Lock()
-        # By identity: two attempts may be alike.
-        self._attempts: dict[int, Attempt] = {}
+        self._run = run
+        self._state = state
+        # By identity, since two attempts may be alike; as they are written.
+        self._attempts: dict[int, str] = {}
         self._last_row = 0
-        self._outstanding = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor: int | None = os.open(path, flags, _PRIVATE)
 
-    def appended(self, last_row: int, outstanding: int) -> None:
-        """Requests were appended; the last of them, and how many some exporter has not passed.
+    def write(self, last_row: int = 0) -> None:
+        """Something of the state has changed, or a request was appended.
 
         Raises:
             OSError: it cannot be written.
         """
         with self._lock:
             self._last_row = max(self._last_row, last_row)
-            self._outstanding = outstanding
             self._write()
 
     def begin(self, attempt: Attempt) -> None:
@@ -110,19 +121,19 @@ class Marks:
         Raises:
             OSError: it cannot be written; `end` is to be called all the same.
         """
+        text = json.dumps((attempt.exporter, attempt.begun_at, attempt.rows))
         with self._lock:
-            self._attempts[id(attempt)] = attempt
+            self._attempts[id(attempt)] = text
             self._write()
 
-    def end(self, attempt: Attempt, outstanding: int) -> None:
-        """An attempt has ended, whatever came of it; how many requests some exporter has not passed now.
+    def end(self, attempt: Attempt) -> None:
+        """An attempt has ended, whatever came of it.
 
         Raises:
             OSError: it cannot be written.
         """
         with self._lock:
             self._attempts.pop(id(attempt), None)
-            self._outstanding = outstanding
             self._write()
 
     def close(self) -> None:
@@ -139,7 +150,9 @@ class Marks:
     def _write(self) -> None:
         if self._descriptor is None:
             return
-        attempts = [(one.exporter, one.begun_at, one.rows) for one in self._attempts.values()]
-        text = json.dumps([self._last_row, self._outstanding, attempts]).encode()
+        outstanding, passed = self._state()
+        attempts = ",".join(self._attempts.values())
+        passed_text = json.dumps(passed) if passed else "[]"
+        text = f"[{self._run},{self._last_row},{outstanding},{passed_text},[{attempts}]]".encode()
         sized = len(text).to_bytes(4, "big") + text
         os.pwrite(self._descriptor, zlib.crc32(sized).to_bytes(4, "big") + sized, 0)

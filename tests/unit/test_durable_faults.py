@@ -69,8 +69,9 @@ def test_a_power_cut(runs: Any, tmp_path: Path, *, fsync: bool, marks_stay: bool
             shutil.copy(folder / MARKS_FILE_NAME, after)
     with runs_on(after) as run:
         left = run((FAST,), fsync=fsync)
-        # What was delivered last is delivered again.
-        expected = numbered(2, 8) if fsync else numbered(0, 5)
+        # What was delivered last stands in the marks alone: without them it is delivered again.
+        delivered = 3 if marks_stay else 2
+        expected = numbered(delivered, 10 - delivered) if fsync else numbered(0, 5)
         assert expected == left.take(FAST)
         lost = 0 if fsync else 5
         counted = left.metrics.value(LOG_MISSING_REQUESTS)
@@ -119,10 +120,7 @@ def test_a_disk_that_takes_no_more(runs: Any, tmp_path: Path) -> None:
         with pytest.raises(OverloadedError, match="cannot write"):
             first.append("d", exporters=(FAST,))
         deliver(cursor, 1)
-        assert (1, 1) == tuple(
-            first.metrics.value(LOG_WRITE_FAILURES, operation=operation)
-            for operation in ("append", "progress")
-        )
+        assert 1 == first.metrics.value(LOG_WRITE_FAILURES, operation="append")
     first.append("e", exporters=(FAST,))
     first.crash()
     assert ["b", "c", "e"] == runs((FAST,)).take(FAST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ from otelprof._core import Profiles
 from otelprof.errors import ConfigError, OverloadedError
 from otelprof.log.batching import BatchingCursor
 from otelprof.log.cursor import DropReason
+from otelprof.log.durable import MAX_MARKED_STEPS
 from otelprof.log.journal import FILE_NAME
+from otelprof.log.marks import FILE_NAME as MARKS_FILE_NAME
 from otelprof.model import ComponentId
 from otelprof.telemetry.log_metrics import (
     LOG_CORRUPT_REQUESTS,
     LOG_FILES_MOVED_ASIDE,
     LOG_RESTORED_REQUESTS,
+    LOG_UNWRITTEN_STEPS,
     LOG_WRITE_FAILURES,
 )
 from tests.reference.build import ambiguous
@@ -78,11 +82,11 @@ def test_a_request_is_written_once_and_goes_with_its_last_exporter(runs: Any, tm
     run = runs()
     run.append("a")
     deliver(run.log.cursor(FAST), 1)
-    run.crash()
+    run.log.shutdown()
     assert [1, 1] == rows(tmp_path)
     run = runs()
     deliver(run.log.cursor(SLOW), 1)
-    run.crash()
+    run.log.shutdown()
     assert [0, 0] == rows(tmp_path)
 
 
@@ -183,7 +187,7 @@ def test_an_exporter_that_is_gone_is_counted(runs: Any, tmp_path: Path) -> None:
     second = runs((FAST,))
     assert 1 == second.dropped(SLOW, DropReason.EXPORTER_REMOVED)
     deliver(second.log.cursor(FAST), 1)
-    second.crash()
+    second.log.shutdown()
     assert [0, 0] == rows(tmp_path)
 
 
@@ -225,16 +229,49 @@ def test_a_full_disk_refuses_and_keeps(runs: Any) -> None:
 
 def test_a_delivery_that_cannot_be_written_is_written_later(runs: Any) -> None:
     """A disk that takes nothing stops no exporter; what it delivered is on disk with the next that is."""
+    count = MAX_MARKED_STEPS
     first = runs((FAST,))
-    first.append("a", "b", exporters=(FAST,))
+    first.append(*map(str, range(count + 1)), exporters=(FAST,))
     connection = first.log._journal._connection  # noqa: SLF001 - a full disk cannot be had here
     connection.execute("PRAGMA query_only = ON")
-    deliver(first.log.cursor(FAST), 1)
-    assert 1 == first.metrics.value(LOG_WRITE_FAILURES, operation="progress")
+    deliver(first.log.cursor(FAST), count)
+    assert first.metrics.value(LOG_WRITE_FAILURES, operation="progress") > 0
+    assert 2 * count == first.metrics.value(LOG_UNWRITTEN_STEPS)
     connection.execute("PRAGMA query_only = OFF")
     deliver(first.log.cursor(FAST), 1)
+    assert 0 == first.metrics.value(LOG_UNWRITTEN_STEPS)
     first.crash()
     assert [] == runs((FAST,)).take(FAST)
+
+
+def test_a_few_deliveries_wait_for_the_next_append(runs: Any, tmp_path: Path) -> None:
+    """They cost no write to the file of their own, and no crash forgets them; a damaged file may."""
+    first = runs()
+    first.append("a", "b", "c")
+    deliver(first.log.cursor(FAST), 1)
+    shutil.copytree(tmp_path, tmp_path / "crash")
+    first.append("d")
+    shutil.copytree(tmp_path, tmp_path / "later", ignore=shutil.ignore_patterns("crash", MARKS_FILE_NAME))
+    with runs_on(tmp_path / "crash") as run:
+        second = run()
+        assert [["b", "c"], ["a", "b", "c"]] == [second.take(FAST), second.take(SLOW)]
+    with runs_on(tmp_path / "later") as run:
+        assert ["b", "c", "d"] == run().take(FAST)
+
+
+def test_the_marks_of_another_run_are_not_believed(runs: Any, tmp_path: Path) -> None:
+    """A file that is older than its marks, as after a power cut, may have given its numbers anew."""
+    first = runs((FAST,))
+    shutil.copytree(tmp_path, tmp_path / "older")
+    first.append("a", exporters=(FAST,))
+    deliver(first.log.cursor(FAST), 1)
+    marks = (tmp_path / MARKS_FILE_NAME).read_bytes()
+    with runs_on(tmp_path / "older") as run:
+        second = run((FAST,))
+        second.append("b", exporters=(FAST,))
+        second.crash()
+        (tmp_path / "older" / MARKS_FILE_NAME).write_bytes(marks)
+        assert ["b"] == run((FAST,)).take(FAST)
 
 
 def test_a_damaged_request_costs_no_other(runs: Any, tmp_path: Path) -> None:

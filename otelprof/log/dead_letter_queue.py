@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -119,28 +121,42 @@ class DeadLetterQueue:
             while self._config.max_age and self._kept and self._oldest().kept_at < oldest:
                 self._remove_oldest("max_age")
 
-    def to_retry(self) -> Sequence[tuple[Kept, DeadLetter, bytes]]:
-        """What is to be tried again, as of the last `refresh`, with its request; what cannot be read stays.
-
-        It is an ordinary letter again from here on: a request that ends the process does it once.
-        """
+    def to_retry(self) -> Sequence[tuple[Kept, DeadLetter]]:
+        """What is to be tried again, as of the last `refresh`."""
         with self._lock:
             asked = [one for one in self._kept.values() if one.to_retry]
         found = []
-        for one in asked:
+        for kept in asked:
             try:
-                kept = self._letters.give_back(one)
-                found.append((kept, self._letters.read(kept), self._letters.body_path(kept).read_bytes()))
-            except (OSError, PermanentError) as error:
-                self._logger.warning("a dead letter cannot be tried again", id=one.id, error=str(error))
+                found.append((kept, self._letters.read(kept)))
+            except PermanentError as error:
+                self._logger.warning("a dead letter cannot be tried again", id=kept.id, error=str(error))
+                with suppress(PermanentError):
+                    self._letters.give_back(kept)
         return found
 
-    def ask_again(self, kept: Kept) -> None:
-        """It could not be tried now: have it tried later."""
+    def take(self, kept: Kept) -> bytes:
+        """The request of a letter that is to be tried again.
+
+        From here on nobody asks for it any more: a request that ends the process does so once.
+
+        Raises:
+            PermanentError: it is gone, or cannot be read.
+        """
+        path = self._letters.body_path(self._letters.give_back(kept))
         try:
-            self._letters.retry(kept)
-        except PermanentError as error:
-            self._logger.warning("a dead letter cannot be tried again", id=kept.id, error=str(error))
+            return path.read_bytes()
+        except OSError as error:
+            message = f"{path} cannot be read: {error.strerror}"
+            raise PermanentError(message) from error
+
+    def ask_again(self, kept: Kept) -> None:
+        """A letter that was taken cannot be tried now: have it tried later.
+
+        Raises:
+            PermanentError: it is gone, or the folder cannot be written.
+        """
+        self._letters.retry(replace(kept, to_retry=False))
 
     def remove(self, kept: Kept) -> None:
         """It is in the log again."""

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -67,18 +67,15 @@ class Kept:
 
     Attributes:
         id: its name.
+        kept_at: when it came here, seconds since the UNIX epoch.
         size_bytes: what both files take.
         to_retry: it is to be tried again.
     """
 
     id: str
+    kept_at: float
     size_bytes: int
-    to_retry: bool
-
-    @property
-    def kept_at(self) -> float:
-        """When it came here, seconds since the UNIX epoch."""
-        return datetime.strptime(self.id.partition("-")[0], _TIME).replace(tzinfo=UTC).timestamp()
+    to_retry: bool = False
 
 
 class DeadLetters:
@@ -117,18 +114,19 @@ class DeadLetters:
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
             raise
-        return Kept(id_, _on_disk(len(compressed)) + _on_disk(len(text)), to_retry=False)
+        return Kept(id_, at, _on_disk(len(compressed)) + _on_disk(len(text)))
 
     def all(self) -> list[Kept]:
         """What is in the folder, the oldest first."""
         sizes: dict[str, dict[str, int]] = {}
         for id_, ending, size_bytes in self._files():
             sizes.setdefault(id_, {})[ending] = size_bytes
-        return [
-            Kept(id_, sum(map(_on_disk, endings.values())), to_retry="retry" in endings)
-            for id_, endings in sorted(sizes.items())
-            if endings.keys() & {"json", "retry"}
-        ]
+        found = []
+        for id_, endings in sorted(sizes.items()):
+            if endings.keys() & {"json", "retry"}:
+                size_bytes = sum(map(_on_disk, endings.values()))
+                found.append(Kept(id_, _kept_at(id_), size_bytes, "retry" in endings))
+        return found
 
     def find(self, id_: str) -> Kept:
         """One of them, by its name or the beginning of it.
@@ -209,15 +207,15 @@ class DeadLetters:
             return
         for entry in entries:
             match = _NAME.fullmatch(entry.name)
-            if match is None:
-                continue
-            with suppress(OSError):
-                yield match[1], match[2], entry.stat(follow_symlinks=False).st_size
+            # What cannot be looked at is gone, and what is of no time is not ours.
+            with suppress(OSError, ValueError):
+                if match is not None and _kept_at(match[1]):
+                    yield match[1], match[2], entry.stat(follow_symlinks=False).st_size
 
     def _rename(self, kept: Kept, *, to_retry: bool) -> Kept:
         if kept.to_retry == to_retry:
             return kept
-        renamed = Kept(kept.id, kept.size_bytes, to_retry)
+        renamed = replace(kept, to_retry=to_retry)
         try:
             self._sidecar(kept).rename(self._sidecar(renamed))
         except OSError as error:
@@ -254,6 +252,15 @@ class DeadLetters:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _kept_at(id_: str) -> float:
+    """When a letter of a name was kept.
+
+    Raises:
+        ValueError: the name says no time.
+    """
+    return datetime.strptime(id_.partition("-")[0], _TIME).replace(tzinfo=UTC).timestamp()
 
 
 def _on_disk(size_bytes: int) -> int:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from otelprof.clock import Clock
     from otelprof.config.exporter import SendingQueueConfig
     from otelprof.log.cursor import Cursor, Item
-    from otelprof.log.dead_letters import DeadLetter, Kept
+    from otelprof.log.dead_letters import Kept
     from otelprof.log.journal import Journal, Stored
     from otelprof.log.marks import Attempt
     from otelprof.log.memory import Appended
@@ -144,8 +144,7 @@ class DurableLog(MemoryLog):
             self._marks = Marks(marks, self._journal.run, self._progress)
         except OSError as error:
             path = f"extensions.{self._storage.id}.directory"
-            message = f"{marks} cannot be written: {error.strerror}"
-            raise ConfigError([ConfigProblem(path, message)]) from error
+            raise ConfigError([ConfigProblem(path, f"the log cannot be opened: {error}")]) from error
         except sqlite3.Error as error:
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             why = "another otelprof has it open" if busy else str(error)
@@ -239,8 +238,10 @@ class DurableLog(MemoryLog):
                 if cursor is not None:
                     cursor.expire(self._clock.now() - self._storage.max_age_secs)
         self._dead_letters.refresh()
-        for kept, letter, body in self._dead_letters.to_retry():
-            self._retry(kept, letter, body)
+        full: set[str] = set()
+        for kept, letter in self._dead_letters.to_retry():
+            if letter.exporter not in full and not self._retry(kept, letter.exporter):
+                full.add(letter.exporter)
         self._write_steps()
 
     def passed(self, exporter: ComponentId, claim: Claim) -> None:
@@ -359,19 +360,26 @@ class DurableLog(MemoryLog):
         self._let_go(poison, stored.about.samples, DropReason.CRASHED)
         return {exporter: claim for exporter, claim in claims.items() if exporter not in poison}
 
-    def _retry(self, kept: Kept, letter: DeadLetter, body: bytes) -> None:
-        """Append a dead letter for its exporter, and remove it; it stays where that cannot be."""
+    def _retry(self, kept: Kept, name: str) -> bool:
+        """Append a dead letter for its exporter, and remove it; it stays where that cannot be.
+
+        Returns:
+            False when the exporter has no room for it now.
+        """
         try:
-            exporter = self._durable_exporter(letter.exporter)
-            self.append([(Profiles.decode(body, _LIMITS, detect_revision=False), [exporter])])
-        except RetryableError:
-            self._dead_letters.ask_again(kept)
+            profiles = Profiles.decode(self._dead_letters.take(kept), _LIMITS, detect_revision=False)
+            try:
+                self.append([(profiles, [self._durable_exporter(name)])])
+            except RetryableError:
+                self._dead_letters.ask_again(kept)
+                return False
         except (PermanentError, ValueError) as error:
             self._logger.warning("a dead letter cannot be tried again", id=kept.id, error=str(error))
         else:
             self._dead_letters.remove(kept)
-            self._metrics.add(DEAD_LETTERS_RETRIED, exporter=letter.exporter)
-            self._logger.info("a dead letter is tried again", id=kept.id, exporter=letter.exporter)
+            self._metrics.add(DEAD_LETTERS_RETRIED, exporter=name)
+            self._logger.info("a dead letter is tried again", id=kept.id, exporter=name)
+        return True
 
     def _durable_exporter(self, name: str) -> ComponentId:
         """An exporter whose queue is here.

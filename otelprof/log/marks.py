@@ -74,7 +74,7 @@ class Left:
                 int(last_row),
                 int(outstanding),
                 [(int(row), str(exporter)) for row, exporter in passed],
-                [Attempt(str(exporter), float(at), tuple(map(int, rows))) for exporter, at, rows in attempts],
+                [Attempt(str(exporter), float(at), _rows(ranges)) for exporter, at, ranges in attempts],
             )
         except (OSError, ValueError, TypeError):
             return cls()
@@ -121,7 +121,7 @@ class Marks:
         Raises:
             OSError: it cannot be written; `end` is to be called all the same.
         """
-        text = json.dumps((attempt.exporter, attempt.begun_at, attempt.rows))
+        text = json.dumps((attempt.exporter, attempt.begun_at, _ranges(attempt.rows)))
         with self._lock:
             self._attempts[id(attempt)] = text
             self._write()
@@ -156,3 +156,15 @@ class Marks:
         text = f"[{self._run},{self._last_row},{outstanding},{passed_text},[{attempts}]]".encode()
         sized = len(text).to_bytes(4, "big") + text
         os.pwrite(self._descriptor, zlib.crc32(sized).to_bytes(4, "big") + sized, 0)
+
+
+def _ranges(rows: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and the last of all rows that follow each other: those of a batch are few ranges."""
+    known = set(rows)
+    firsts = sorted(row for row in known if row - 1 not in known)
+    lasts = sorted(row for row in known if row + 1 not in known)
+    return list(zip(firsts, lasts, strict=True))
+
+
+def _rows(ranges: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    return tuple(row for first, last in ranges for row in range(int(first), int(last) + 1))

@@ -297,6 +297,7 @@ def test_a_name_in_the_folder_is_not_trusted(runs: Any, letters: DeadLetters) ->
     refuse(runs((FAST,)), "a")
     (letters.folder / "..json").write_text("{}")
     (letters.folder / "note.json").write_text("{}")
+    (letters.folder / "20269999T999999.000000-00000000.json").write_text("{}")
     assert 1 == len(letters.all())
     for name in ("../queue", "note", "2027"):
         with pytest.raises(PermanentError, match="there is no dead letter"):

@@ -278,13 +278,3 @@ def add_profile(message: ExportProfilesServiceRequest, *, samples: int = 1, stac
     profile.sample_type.type_strindex, profile.sample_type.unit_strindex = 1, 2
     for value in range(samples):
         profile.samples.add(stack_index=stack_index, values=[value + 1])
-
-
-def zstd_bomb(inflated_bytes: int) -> bytes:
-    """A zstd frame of run-length blocks (RFC 8878): four bytes for each 128 KiB of zeros."""
-    block_bytes = 128 << 10
-    blocks = inflated_bytes // block_bytes
-    header = b"\x28\xb5\x2f\xfd" + b"\x00" + b"\x38"  # no content size; a window of 128 KiB
-    run = 0b010 | (block_bytes << 3)
-    body = (run.to_bytes(3, "little") + b"\x00") * (blocks - 1)
-    return header + body + (run | 1).to_bytes(3, "little") + b"\x00"

@@ -8,6 +8,7 @@ refused first (Choudhury and Hahne, "Dynamic queue length thresholds for shared-
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from threading import Lock
@@ -18,6 +19,7 @@ from otelprof.errors import OverloadedError, RequestTooLargeError
 from otelprof.telemetry.admission_metrics import ADMISSION_BYTES, ADMISSION_LIMIT_BYTES, ADMISSION_REFUSED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from otelprof.consumer import Reservation
@@ -36,8 +38,57 @@ _IPV6_PREFIX: Final = 64
 T_co = TypeVar("T_co", covariant=True)
 
 
+class FairShare:
+    """So much of something, for many. Safe to use from any thread.
+
+    Args:
+        limit: how much there is, more than 0.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.total = 0
+        self._lock = Lock()
+        self._by_client: dict[str, int] = {}
+
+    def take(self, client: str, size: int, held: int = 0) -> str | None:
+        """Take some, when there is some for this client.
+
+        Args:
+            client: who.
+            size: how much.
+            held: what the client has of it for the same purpose, which is not held against it.
+
+        Returns:
+            Why not: there is not so much left (`total`), or less than the client would have (`share`); None
+            when it was taken.
+        """
+        with self._lock:
+            left = self.limit - self.total - size
+            if left < 0:
+                return "total"
+            others = self._by_client.get(client, 0) - held
+            if others and others + held + size > left:
+                return "share"
+            self._add(client, size)
+        return None
+
+    def change(self, client: str, by: int) -> None:
+        """Have more or less than before, whether there is so much or not."""
+        with self._lock:
+            self._add(client, by)
+
+    def _add(self, client: str, size: int) -> None:
+        self.total += size
+        held = self._by_client.get(client, 0) + size
+        if held:
+            self._by_client[client] = held
+        else:
+            self._by_client.pop(client, None)
+
+
 class Admission:
-    """The budget. Safe to use from any thread.
+    """The budget of memory. Safe to use from any thread.
 
     Args:
         limit_bytes: what all requests may have together, more than 0.
@@ -46,15 +97,18 @@ class Admission:
 
     def __init__(self, limit_bytes: int, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._lock = Lock()
-        self._total_bytes = 0
-        self._by_client: dict[str, int] = {}
+        self._bytes = FairShare(limit_bytes)
         self.resize(limit_bytes)
-        metrics.observe(ADMISSION_BYTES, lambda: self._total_bytes)
+        metrics.observe(ADMISSION_BYTES, lambda: self._bytes.total)
+
+    @property
+    def limit_bytes(self) -> int:
+        """What all requests may have together."""
+        return self._bytes.limit
 
     def resize(self, limit_bytes: int) -> None:
         """Give out so much from now on; what is more than that already is not taken back."""
-        self.limit_bytes = limit_bytes
+        self._bytes.limit = limit_bytes
         self._metrics.set(ADMISSION_LIMIT_BYTES, limit_bytes)
 
     def reserve(self, client: str) -> RequestMemory:
@@ -76,36 +130,21 @@ class Admission:
         Raises:
             OverloadedError: there is none, or the client's other requests have more than would be left.
         """
-        with self._lock:
-            free_bytes = self.limit_bytes - self._total_bytes
-            left_bytes = free_bytes - size_bytes
-            others_bytes = self._by_client.get(client, 0) - held_bytes
-            if left_bytes >= 0 and (not others_bytes or others_bytes + held_bytes + size_bytes <= left_bytes):
-                self._add(client, size_bytes)
-                return
-        reason = "memory" if left_bytes < 0 else "share"
-        self._metrics.add(ADMISSION_REFUSED, reason=reason)
-        raise OverloadedError(self._refusal(reason, size_bytes), retry_after_secs=_RETRY_AFTER_SECS)
-
-    def change(self, client: str, by_bytes: int) -> None:
-        """Count what a request has, more or less than before, whether there is room for it or not."""
-        with self._lock:
-            self._add(client, by_bytes)
-
-    def _add(self, client: str, size_bytes: int) -> None:
-        self._total_bytes += size_bytes
-        held_bytes = self._by_client.get(client, 0) + size_bytes
-        if held_bytes:
-            self._by_client[client] = held_bytes
-        else:
-            self._by_client.pop(client, None)
-
-    def _refusal(self, reason: str, size_bytes: int) -> str:
-        whose = "requests in flight have" if reason == "memory" else "this client's requests in flight have"
-        return (
+        why_not = self._bytes.take(client, size_bytes, held_bytes)
+        if why_not is None:
+            return
+        is_share = why_not == "share"
+        self._metrics.add(ADMISSION_REFUSED, reason="share" if is_share else "memory")
+        whose = "this client's requests in flight have" if is_share else "requests in flight have"
+        message = (
             f"no memory for {size_bytes} bytes now: {whose} their part of {self.limit_bytes} bytes "
             "(service.admission.request_limit_mib)"
         )
+        raise OverloadedError(message, retry_after_secs=_RETRY_AFTER_SECS)
+
+    def change(self, client: str, by_bytes: int) -> None:
+        """Count what a request has, more or less than before, whether there is room for it or not."""
+        self._bytes.change(client, by_bytes)
 
 
 class RequestMemory:
@@ -139,6 +178,42 @@ class RequestMemory:
         """Have what the request turned out to need: less than was taken, or more."""
         self._admission.change(self._client, total_bytes - self._held_bytes)
         self._held_bytes = total_bytes
+
+
+class Readers:
+    """The requests of one listener that are being read, each of which keeps a thread or a place busy.
+
+    Who sends slowly has no more of them than it leaves to others.
+
+    Args:
+        limit: how many can be read at once.
+        key: of the configuration that sets it, for errors.
+        metrics: where refusals are counted.
+    """
+
+    def __init__(self, limit: int, key: str, metrics: Metrics) -> None:
+        self._places = FairShare(limit)
+        self._key = key
+        self._metrics = metrics
+
+    @contextmanager
+    def reading(self, client: str) -> Iterator[None]:
+        """Read a request.
+
+        Raises:
+            OverloadedError: the client has too many that are being read.
+        """
+        if self._places.take(client, 1) is not None:
+            self._metrics.add(ADMISSION_REFUSED, reason="slow")
+            message = (
+                f"this client's requests that are being read have their part of {self._places.limit} "
+                f"({self._key}): send fewer at once, or faster"
+            )
+            raise OverloadedError(message, retry_after_secs=_RETRY_AFTER_SECS)
+        try:
+            yield
+        finally:
+            self._places.change(client, -1)
 
 
 @lru_cache(maxsize=1024)

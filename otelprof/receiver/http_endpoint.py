@@ -22,6 +22,7 @@ from otelprof._core import Profiles
 from otelprof.errors import (
     InvalidRequestError,
     OtelprofError,
+    OverloadedError,
     RequestTooLargeError,
     RetryableError,
     UnauthenticatedError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from otelprof.component import Principal
     from otelprof.consumer import Reservation
+    from otelprof.receiver.admission import Readers
     from otelprof.receiver.auth import Clients
     from otelprof.receiver.otlp_intake import OtlpIntake
     from otelprof.receiver.traces_intake import TracesIntake
@@ -113,6 +115,21 @@ class EndpointSettings:
     read_timeout_secs: float
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What a request passes before it is read.
+
+    Attributes:
+        clients: who may send.
+        reserve: the memory of a request, by its client.
+        readers: the requests that are being read.
+    """
+
+    clients: Clients
+    reserve: Callable[[str], Reservation]
+    readers: Readers
+
+
 class OtlpEndpoint:
     """The application that the HTTP server runs.
 
@@ -120,8 +137,7 @@ class OtlpEndpoint:
         settings: its bounds.
         targets: where bodies go, by path.
         threads: where the intakes work, so that the loop goes on.
-        clients: who may send.
-        reserve: the memory of a request, by its client.
+        entry: what a request passes before it is read.
     """
 
     def __init__(
@@ -129,11 +145,9 @@ class OtlpEndpoint:
         settings: EndpointSettings,
         targets: Mapping[str, Target],
         threads: ThreadPoolExecutor,
-        clients: Clients,
-        reserve: Callable[[str], Reservation],
+        entry: Entry,
     ) -> None:
-        self._clients = clients
-        self._reserve = reserve
+        self._entry = entry
         self._settings = settings
         self._targets = targets
         self._threads = threads
@@ -157,7 +171,7 @@ class OtlpEndpoint:
             return await _early(request, PlainTextResponse(message, 415))
         try:
             principal = self._principal(request)
-            with self._reserve(principal.client) as memory:
+            with self._entry.reserve(principal.client) as memory:
                 response = await self._taken(request, target, form, (principal, memory))
         except _UnreadError as unread:
             target.intake.counts.unread(unread.error)
@@ -178,7 +192,7 @@ class OtlpEndpoint:
         """
         host = request.client.host if request.client else ""
         try:
-            return self._clients.authenticate(request.headers.getlist(AUTHORIZATION), host)
+            return self._entry.clients.authenticate(request.headers.getlist(AUTHORIZATION), host)
         except OtelprofError as error:
             raise _UnreadError(error) from error
 
@@ -191,15 +205,21 @@ class OtlpEndpoint:
             _UnreadError: it is refused before its end.
             Exception: it is refused after it, or is a bug.
         """
-        is_waiting = True
+        is_waiting, is_read = True, False
         try:
             async with asyncio.timeout(self._settings.read_timeout_secs) as timeout, self._slots:
                 is_waiting = False
-                body = await self._body(request, target, *admitted)
+                with self._entry.readers.reading(admitted[0].client):
+                    body = await self._body(request, target, *admitted)
+                is_read = True
                 timeout.reschedule(None)
                 loop, version = asyncio.get_running_loop(), request.headers.get(VERSION_HEADER)
                 take = partial(form.take, body, version, _peer(request), admitted[1])
                 return await loop.run_in_executor(self._threads, take)
+        except OverloadedError as error:
+            if is_read:
+                raise
+            raise _UnreadError(error) from error
         except TimeoutError as late:
             raise _UnreadError(self._late(is_waiting=is_waiting)) from late
 

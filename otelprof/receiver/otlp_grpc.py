@@ -22,6 +22,7 @@ from grpc_status import rpc_status
 
 from otelprof.config.listen import listen
 from otelprof.errors import OtelprofError
+from otelprof.receiver.admission import Readers
 from otelprof.receiver.auth import AUTHORIZATION, Clients, charge
 from otelprof.receiver.otlp_intake import GRACE_SECS, VERSION_HEADER, OtlpIntake
 from otelprof.receiver.slow_calls import SlowCalls
@@ -160,6 +161,8 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
     ) -> None:
         limits = settings.limits
         self._slow_calls = slow_calls
+        key = "protocols.grpc.max_concurrent_requests"
+        self._readers = Readers(settings.max_concurrent_requests, key, component.metrics)
         self._clients = Clients(settings.auth, component)
         self._intake = OtlpIntake(limits, component, consumer, "grpc")
         self._reserve = consumer.reserve
@@ -233,9 +236,9 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         context: grpc.ServicerContext,
         principal: Principal | None,
     ) -> bytes:
-        body = self._message(intake, messages, context)
         if principal is None:
             principal = self._clients.authenticate((), host_of(context.peer()))
+        body = self._message(intake, principal.client, messages, context)
         with self._counted(), self._reserve(principal.client) as memory:
             try:
                 charge(intake, principal, len(body))
@@ -244,10 +247,12 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
                 return _refuse(intake, error, None, context)
         return _ALL_ACCEPTED if response is None else response.SerializeToString()
 
-    def _message(self, intake: _Intake, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    def _message(
+        self, intake: _Intake, client: str, messages: Iterator[bytes], context: grpc.ServicerContext
+    ) -> bytes:
         """The one message of a call. As of a stream, since of a unary call gRPC waits for it for ever."""
         try:
-            with self._slow_calls.bounded(context):
+            with self._readers.reading(client), self._slow_calls.bounded(context):
                 return next(messages)
         except StopIteration:
             intake.counts.answered("failed")

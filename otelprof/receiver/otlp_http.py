@@ -18,12 +18,14 @@ import uvicorn
 
 from otelprof.config.server_certificates import ServerCertificates, reloading_context
 from otelprof.errors import ConfigError, ConfigProblem
+from otelprof.receiver.admission import Readers
 from otelprof.receiver.auth import Clients
 from otelprof.receiver.http_connection import connection_factory
 from otelprof.receiver.http_endpoint import (
     PATH,
     TRACES_PATH,
     EndpointSettings,
+    Entry,
     OtlpEndpoint,
     profiles_target,
     traces_target,
@@ -67,8 +69,9 @@ class HttpReceiver:
         self._component = component
         self._id = component.id
         self._logger = component.logger
-        self._reserve = consumer.reserve
-        self._clients = Clients(settings.auth, component)
+        key = "protocols.http.max_concurrent_requests"
+        readers = Readers(settings.max_concurrent_requests, key, component.metrics)
+        self._entry = Entry(Clients(settings.auth, component), consumer.reserve, readers)
         limits = settings.limits
         self._targets = {PATH: profiles_target(OtlpIntake(limits, component, consumer, "http"))}
         if consumer.traces is not None:
@@ -94,7 +97,7 @@ class HttpReceiver:
             settings.read_timeout_secs,
         )
         config = uvicorn.Config(
-            OtlpEndpoint(bounds, self._targets, threads, self._clients, self._reserve).app,
+            OtlpEndpoint(bounds, self._targets, threads, self._entry).app,
             http=connection_factory(settings.read_header_timeout_secs),  # type: ignore[arg-type] # makes one
             loop="asyncio",
             ws="none",

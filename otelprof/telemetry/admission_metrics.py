@@ -12,7 +12,8 @@ ADMISSION_REFUSED: Final = MetricSpec(
     "{request}",
     ("reason",),
     "Requests that were not let in: there was no memory (memory), less than their client already held "
-    "(share), more came with their token than may (rate), or they had none that is known (credentials).",
+    "(share), it sends too many too slowly (slow), more came with their token than may (rate), or they had "
+    "none that is known (credentials).",
 )
 ADMISSION_BYTES: Final = MetricSpec(
     "otelprof_admission_bytes",

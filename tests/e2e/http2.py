@@ -25,10 +25,10 @@ def call(endpoint: str, path: str, body: bytes, encoding: str) -> bytes:
         return _answer_headers(connection)
 
 
-def connect(endpoint: str) -> socket.socket:
-    """A connection whose client has said that it speaks HTTP/2."""
+def connect(endpoint: str, source: str = "") -> socket.socket:
+    """A connection, from an address, whose client has said that it speaks HTTP/2."""
     host, _, port = endpoint.rpartition(":")
-    connection = socket.create_connection((host, int(port)), timeout=5.0)
+    connection = socket.create_connection((host, int(port)), timeout=5.0, source_address=(source, 0))
     connection.sendall(PREFACE + _frame(SETTINGS, 0, 0, b""))
     return connection
 

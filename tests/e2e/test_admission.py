@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from otelprof.telemetry.admission_metrics import ADMISSION_BYTES, ADMISSION_REFUSED
-from tests.e2e.harness import RECORDING, Running, Yaml, one_pipeline, running
+from tests.e2e.harness import EXPORT, RECORDING, Running, Yaml, one_pipeline, running
+from tests.e2e.http2 import connect, send_headers, send_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +58,11 @@ def wait_until_held(service: Running, expected: int) -> None:
 
 
 @contextlib.contextmanager
-def announced(service: Running, size_bytes: int, address: str) -> Iterator[socket.socket]:
+def announced(service: Running, size_bytes: int, address: str, headers: str = "") -> Iterator[socket.socket]:
     """A client that announces a body and does not send it."""
     host, port = service.http_endpoints["otlp"].split(":")
     with socket.create_connection((host, int(port)), timeout=5, source_address=(address, 0)) as client:
-        fields = f"host: x\r\ncontent-type: {PROTO}\r\ncontent-length: {size_bytes}"
+        fields = f"host: x\r\ncontent-type: {PROTO}\r\ncontent-length: {size_bytes}{headers}"
         client.sendall(f"POST /v1development/profiles HTTP/1.1\r\n{fields}\r\n\r\n".encode())
         yield client
 
@@ -105,6 +106,54 @@ def test_one_budget_for_both_protocols(service: Running) -> None:
         assert grpc.StatusCode.OK is service.export(RECORDING.read_bytes()).code
     wait_until_held(service, 0)
     assert grpc.StatusCode.INVALID_ARGUMENT is service.export(body).code
+
+
+def test_slow_clients_leave_room(tmp_path: Path) -> None:
+    """Of requests that are being read a client has half; who comes next is served, over both protocols."""
+    config = both_protocols()
+    for protocol in config["receivers"]["otlp"]["protocols"].values():
+        protocol["max_concurrent_requests"] = 4
+    body = RECORDING.read_bytes()
+    with running(config, tmp_path) as service, contextlib.ExitStack() as stack:
+        for number in (1, 2):
+            stack.enter_context(announced(service, KIB, NOISY))
+            wait_until_held(service, number * KIB)
+        refused = post(service, body, NOISY)
+        served = [post(service, body, QUIET).status_code for _ in range(5)]
+        slow = service.metrics.value(ADMISSION_REFUSED, reason="slow")
+        for _ in range(2):
+            call = stack.enter_context(connect(service.endpoint, NOISY))
+            send_headers(call, service.endpoint, EXPORT)
+            send_part(call, b"x", KIB)
+        time.sleep(0.2)
+        third = stack.enter_context(connect(service.endpoint, NOISY))
+        send_headers(third, service.endpoint, EXPORT)
+        deadline = time.monotonic() + 5
+        while slow == service.metrics.value(ADMISSION_REFUSED, reason="slow") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        over_grpc = [service.export(body).code for _ in range(5)]
+        assert 2 == service.metrics.value(ADMISSION_REFUSED, reason="slow")
+    assert (503, "1") == (refused.status_code, refused.headers["retry-after"])
+    assert b"protocols.http.max_concurrent_requests" in refused.content
+    assert 1 == slow
+    assert ([200] * 5, [grpc.StatusCode.OK] * 5) == (served, over_grpc)
+
+
+def test_tenants_are_told_apart(tmp_path: Path) -> None:
+    """A tenant that holds its part gets no more, and another from the same address does."""
+    tokens = {name: f"token-of-{name}-0123456789" for name in ("noisy", "quiet")}
+    config = both_protocols(
+        extensions={"bearertokenauth": {"tenants": {name: {"token": one} for name, one in tokens.items()}}}
+    )
+    config["service"]["extensions"] = ["bearertokenauth"]
+    for protocol in config["receivers"]["otlp"]["protocols"].values():
+        protocol["auth"] = {"authenticator": "bearertokenauth"}
+    headers = {name: (("authorization", f"Bearer {one}"),) for name, one in tokens.items()}
+    noisy = f"\r\nauthorization: Bearer {tokens['noisy']}"
+    with running(config, tmp_path) as service, announced(service, 600 * KIB, QUIET, noisy):
+        wait_until_held(service, 600 * KIB)
+        codes = {name: service.export(RECORDING.read_bytes(), one).code for name, one in headers.items()}
+    assert {"noisy": grpc.StatusCode.UNAVAILABLE, "quiet": grpc.StatusCode.OK} == codes
 
 
 def test_a_body_that_comes_in_chunks(service: Running) -> None:

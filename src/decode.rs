@@ -52,7 +52,7 @@ impl Reading {
             tables.read(Reader::new(&body, span, "ProfilesDictionary"))?;
         }
         let is_missing = tables.is_empty();
-        let (dictionary, faults, repairs) = tables.finish(&outline.dictionaries);
+        let (mut dictionary, faults, repairs) = tables.finish(&outline.dictionaries);
         let mut request = RequestReader {
             body: &body,
             limits,
@@ -75,7 +75,9 @@ impl Reading {
             let group = request.resource_profiles(Reader::new(&body, span, "ResourceProfiles"), index)?;
             request.keep(group, |group| group.scopes.is_empty(), &mut resources);
         }
-        let RequestReader { samples, rejections, refused, repairs, unknown_fields, is_body, .. } = request;
+        let RequestReader { validator, samples, rejections, refused, repairs, unknown_fields, is_body, .. } = request;
+        let faults = validator.into_faults();
+        dictionary.clear(&faults);
         let is_body = is_body && dictionary.source.is_some() && rejections.is_empty() && repairs == Repairs::default();
         let profiles = Profiles {
             body,

@@ -9,11 +9,12 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::columns::Samples;
-use crate::dictionary::{Attribute, Dictionary};
+use crate::columns::{Ragged, Samples};
+use crate::dictionary::{Attribute, Dictionary, Function, Mapping};
 use crate::limits::Limits;
 use crate::refusal::{Checked, DictionaryFaults, Fault, Faults, Reason, shown};
 use crate::value::{KeyValue, check_references};
+use crate::wire::Span;
 
 /// What an index points into.
 #[derive(Clone, Copy)]
@@ -62,6 +63,11 @@ impl<'a> Validator<'a> {
         validator.faults.locations.extend(validator.bad_locations());
         validator.faults.stacks.extend(validator.bad_stacks());
         validator
+    }
+
+    /// What is wrong with which entries.
+    pub fn into_faults(self) -> DictionaryFaults {
+        self.faults
     }
 
     fn strings(&self) -> Target<'_> {
@@ -228,6 +234,40 @@ impl<'a> Validator<'a> {
         }
         Ok(())
     }
+}
+
+impl Dictionary {
+    /// Make entries with a fault say nothing. No Profile reaches them, but who goes over a whole table does, and may
+    /// rely on every index in it.
+    pub fn clear(&mut self, faults: &DictionaryFaults) {
+        for &index in faults.strings.keys() {
+            self.strings[index as usize] = Span::default();
+        }
+        for &index in faults.attributes.keys() {
+            self.attributes[index as usize] = Attribute::default();
+        }
+        for &index in faults.functions.keys() {
+            self.functions[index as usize] = Function::default();
+        }
+        for &index in faults.mappings.keys() {
+            self.mappings[index as usize] = Mapping::default();
+            clear_row(&mut self.mapping_attributes, index);
+        }
+        for &index in faults.locations.keys() {
+            let locations = &mut *self.locations;
+            locations.mapping[index as usize] = 0;
+            clear_row(&mut locations.lines, index);
+            clear_row(&mut locations.attributes, index);
+        }
+        for &index in faults.stacks.keys() {
+            clear_row(&mut self.stacks, index);
+        }
+    }
+}
+
+fn clear_row<T: Default + Clone>(rows: &mut Ragged<T>, row: u32) {
+    let range = rows.range(row as usize);
+    rows.items[range].fill(T::default());
 }
 
 /// `table[index]`, written only when there is something to say about it.

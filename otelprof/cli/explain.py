@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from otelprof.cli.gate_options import require_arithmetic
 from otelprof.cli.report_format import PageFormat
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def explain(  # noqa: PLR0913 - these are the options of the command
     A run folder holds profiles by type: cpu, and wall or offcpu, or block and mutex. Latency and CPU that are
     not given are those of each run.json (p50_us, p99_us, cpu_s, wall_s).
     """
+    require_arithmetic()
     import json
 
     from otelprof.cli.output import write

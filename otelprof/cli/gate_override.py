@@ -57,6 +57,8 @@ def override(  # noqa: PLR0913 - these are the options of the command
     A comment that asks for nothing changes nothing. Exits with 0; with 1 when it is refused, 3 when something
     cannot be read.
     """
+    from otelprof.cli.output import print_error
+    from otelprof.errors import PermanentError
     from otelprof.gate.override import Request, Scope
 
     only_by_hand = (reason, who, function, repository, pull_request, commit)
@@ -67,11 +69,15 @@ def override(  # noqa: PLR0913 - these are the options of the command
         message = "--event needs --approvers, the file as it is at the base branch"
         raise typer.BadParameter(message)
     may = None if approvers is None else _approvers(approvers)
-    if event is not None:
-        asked = _of_event(event, may or (), until)
-    else:
-        request = Request(reason or "", until, commit, tuple(function or ()))
-        asked = _by_hand(request, caller(who), Scope(repository, pull_request), may)
+    try:
+        if event is not None:
+            asked = _of_event(event, may or (), until)
+        else:
+            request = Request(reason or "", until, commit, tuple(function or ()))
+            asked = _by_hand(request, caller(who), Scope(repository, pull_request), may)
+    except PermanentError as error:
+        print_error(error)
+        raise typer.Exit(1) from error
     if asked is not None:
         _append(asked, log, anchor)
 

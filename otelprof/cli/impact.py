@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otelprof.cli.gate_options import require_arithmetic
 from otelprof.cli.report_format import PageFormat
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def impact(  # noqa: PLR0913 - these are the options of the command
     10 times faster on 3 % of the cost is 1.03 times faster (Amdahl). Warns of cold paths, of micro-benchmarks
     that promise more, and of calls and costs that do not fit what was measured.
     """
+    require_arithmetic()
     from otelprof.config.units import parse_duration
     from otelprof.gate.impact import Calls, function_cost
     from otelprof.gate.impact import impact as found_impact
@@ -78,7 +80,7 @@ def _print(found: Impact, kind: PageFormat) -> None:
 
     from otelprof.cli.output import stdout
     from otelprof.gate.impact import as_json, rows
-    from otelprof.telemetry.markdown import code, plain
+    from otelprof.gate.report_text import escaped
 
     if kind is PageFormat.JSON:
         typer.echo(json.dumps(as_json(found), indent=2))
@@ -90,8 +92,8 @@ def _print(found: Impact, kind: PageFormat) -> None:
             stdout.print(f"warning: {warning}", markup=False)
     else:
         (_, function), *others = rows(found)
-        typer.echo(f"**Impact of {code(function)}**\n\n| | |\n|---|---|")
+        typer.echo(f"**Impact of {escaped(function)}**\n\n| | |\n|---|---|")
         for name, value in others:
-            typer.echo(f"| {plain(name)} | {plain(value)} |")
+            typer.echo(f"| {escaped(name)} | {escaped(value)} |")
         for warning in found.warnings:
-            typer.echo(f"\n> {code(str(warning))}")
+            typer.echo(f"\n> {escaped(str(warning))}")

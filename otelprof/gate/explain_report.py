@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from otelprof.gate.cause import Verdict
+from otelprof.gate.report_text import escaped
 from otelprof.gate.waiting import IN_WORDS
-from otelprof.telemetry.markdown import code, plain
 from otelprof.telemetry.quantity import human
 from otelprof.telemetry.text import printable
 
@@ -65,19 +65,19 @@ def as_text(found: Explanation) -> str:
 
 def as_markdown(found: Explanation) -> str:
     """For a comment on a pull request."""
-    lines = [f"**{plain(headline(found))}**", ""]
-    lines += [f"- {plain(_figure(one))}" for one in _figures(found)]
-    lines += [f"- {plain(name)}: {plain(value)}" for name, value in _parts(found)]
+    lines = [f"**{escaped(headline(found))}**", ""]
+    lines += [f"- {escaped(_figure(one))}" for one in _figures(found)]
+    lines += [f"- {escaped(name)}: {escaped(value)}" for name, value in _parts(found)]
     for title, rows in _tables(found):
-        lines += ["", f"| {plain(title)} | before | after | change |", "|---|--:|--:|--:|"]
+        lines += ["", f"| {escaped(title)} | before | after | change |", "|---|--:|--:|--:|"]
         lines += [
-            f"| {code(_site(one))}{_doubt(one)} | {_amount(one.before)} | {_amount(one.after)} |"
+            f"| {escaped(_site(one))}{_doubt(one)} | {_amount(one.before)} | {_amount(one.after)} |"
             f" {_amount(one.delta, signed=True)} |"
             for one in rows
         ]
     lines += [""] if found.notes or found.missing else []
-    lines += [f"> {plain(note)}\n>" for note in found.notes]
-    lines += [f"> missing: {plain(one)}\n>" for one in found.missing]
+    lines += [f"> {escaped(note)}\n>" for note in found.notes]
+    lines += [f"> missing: {escaped(one)}\n>" for one in found.missing]
     return "\n".join(lines).removesuffix("\n>") + "\n"
 
 

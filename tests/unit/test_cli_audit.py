@@ -103,16 +103,17 @@ def test_what_cannot_be_read_exits_with_3(folder: Path, capsys: pytest.CaptureFi
 
 
 def test_options_that_do_not_fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A comment speaks for itself, and needs approvers; an anchor is one."""
+    """A comment speaks for itself, and needs approvers; an anchor is one. The gate's usage errors are 3."""
     assert folder
     for arguments in (
         ("gate", "override"),
         ("gate", "override", "--event", str(RECORDED)),
         ("gate", "override", "--event", str(RECORDED), "--approvers", "approvers", "--pull-request", "8"),
         ("gate", "override", "--event", str(RECORDED), "--approvers", "approvers", "--reason", "x"),
-        ("audit", "verify", "--head", "12", "--anchor", "approvers"),
+        ("gate", "override", "--reason", "x", "--pull-request", "none"),
     ):
-        assert 2 == otelprof(capsys, *arguments)[0]
+        assert 3 == otelprof(capsys, *arguments)[0]
+    assert 2 == otelprof(capsys, "audit", "verify", "--head", "12", "--anchor", "approvers")[0]
 
 
 def test_a_log_that_holds(

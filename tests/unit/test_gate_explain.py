@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -361,8 +362,9 @@ def test_reports_are_safe(tmp_path: Path) -> None:
     found = hostile(tmp_path)
     assert "\x1b" not in as_text(found)
     page = as_markdown(found)
-    assert [] == [one for one in ("<img", "@owner", "\x1b", "`") if one in page]
-    row = next(line for line in page.splitlines() if line.startswith("| ") and "img" in line)
+    live = re.sub(r"\\.", "", page)  # without what a backslash makes a plain character
+    assert [] == [one for one in ("<", "`", "\x1b", "owner[") if one in live] + re.findall("@owner", page)
+    row = next(line for line in live.splitlines() if line.startswith("| ") and "img" in line)
     assert 5 == row.count("|")
     document: dict[str, Any] = json.loads(json.dumps(as_json(found)))
     assert "main.|`<img>`@owner [2J" == document["named"][0]["function"]  # the core takes out what is no text
@@ -391,7 +393,7 @@ def test_the_command(
     for more, begins in (
         ((), b"The win is off-CPU, here: waits for a lock: main.audit"),
         (("--latency-before", "p99=2ms", "--latency-after", "p99=4ms"), b"The loss is not in these profiles"),
-        (("--format", "markdown"), b"**The win is off-CPU, here: waits for a lock: main.audit"),
+        (("--format", "markdown"), rb"**The win is off\-CPU, here: waits for a lock: main.audit"),
         (("--format", "json"), b'{\n  "verdict": "off-CPU"'),
     ):
         monkeypatch.setattr(sys, "argv", ["otelprof", "explain", *sides, *more])

@@ -87,18 +87,34 @@ class Program:
         costs = dict(zip(self.stacks, self.weights.tolist(), strict=True))
         return {name: sum(cost for stack, cost in costs.items() if name in stack) for name in self.names}
 
-    def run(self, samples: int, slower: Mapping[str, float] | None = None) -> Stacks:
+    def own_shares(self) -> dict[str, float]:
+        """What each function costs itself, of the whole."""
+        return dict(zip(self.names, self.weights.tolist(), strict=True))
+
+    def below(self, function: str) -> list[str]:
+        """A function, and all that it calls."""
+        return [stack[-1] for stack in self.stacks if function in stack]
+
+    def run(
+        self,
+        samples: int,
+        slower: Mapping[str, float] | None = None,
+        dearer: Mapping[str, float] | None = None,
+    ) -> Stacks:
         """One run.
 
         Args:
             samples: of the program as it is, in the mean.
             slower: functions that cost so many times as much, with all that they call.
+            dearer: functions that cost so many times as much themselves.
         """
         factors = np.exp(self._random.normal(0, self._noise, len(self.names)))
         if self._random.random() < self._odd_share:
             factors[self._random.integers(len(factors))] *= 2
         for name, times in (slower or {}).items():
             factors *= [times if name in stack else 1.0 for stack in self.stacks]
+        for name, times in (dearer or {}).items():
+            factors[self.names.index(name)] *= times
         counts = self._random.poisson(self.weights * factors * samples)
         return {stack: int(count) for stack, count in zip(self.stacks, counts, strict=True) if count}
 

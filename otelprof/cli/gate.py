@@ -109,8 +109,11 @@ def gate(  # noqa: PLR0913 - the options of the command
     checked = check(
         before, after, settings, unit, now=SystemClock().now(), keep=() if explain is None else (explain,)
     )
-    if flame_graph is not None:
-        write(_flame_graph(checked), flame_graph)
+    drawn = None if flame_graph is None else _flame_graph(checked)
+    if drawn is None:
+        flame_graph = None
+    else:
+        write(drawn, flame_graph)
     write(_written(checked, kind, explain, flame_graph), output)
     raise typer.Exit(checked.verdict.exit_code)
 
@@ -134,17 +137,14 @@ def _written(checked: Checked, kind: GateFormat, explain: str | None, flame_grap
     return text(said) + (explanation(known) if known else "")
 
 
-def _flame_graph(checked: Checked) -> str:
-    """The differential flame graph of what was compared first.
-
-    Raises:
-        PermanentError: nothing was.
-    """
-    from otelprof.errors import PermanentError
+def _flame_graph(checked: Checked) -> str | None:
+    """The differential flame graph of what was compared first; None when nothing was, which is said."""
+    from otelprof.cli.output import print_warnings
+    from otelprof.errors import ConfigProblem
     from otelprof.gate.difference import svg_of
 
     for compared in checked.compared:
         if compared.displacement is not None:
             return svg_of(compared.displacement.comparison, compared.label)
-    message = "there is nothing to draw: no type of profile has two runs on both sides"
-    raise PermanentError(message)
+    print_warnings([ConfigProblem("", "no flame graph was written: no type of profile has two runs a side")])
+    return None

@@ -262,9 +262,15 @@ class DurableLog(MemoryLog):
         if len(self._steps) >= MAX_MARKED_STEPS or not self._mark(Marks.write):
             self._write_steps()
 
+    def close(self) -> None:
+        """Take nothing more. Should the process be killed while it delivers the rest, that is no crash."""
+        super().close()
+        self._mark(Marks.end_all)
+
     def shutdown(self) -> None:
         """Close the file. Safe before `start`, and more than once."""
         self._write_steps()
+        self._mark(Marks.end_all)
         with self._flushing:
             if self._journal is not None:
                 self._journal.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
@@ -102,6 +101,7 @@ class Marks:
         # By identity, since two attempts may be alike; as they are written.
         self._attempts: dict[int, str] = {}
         self._last_row = 0
+        self._is_ending = False
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor: int | None = os.open(path, flags, _PRIVATE)
 
@@ -121,6 +121,8 @@ class Marks:
         Raises:
             OSError: it cannot be written; `end` is to be called all the same.
         """
+        if self._is_ending:
+            return
         text = json.dumps((attempt.exporter, attempt.begun_at, _ranges(attempt.rows)))
         with self._lock:
             self._attempts[id(attempt)] = text
@@ -136,14 +138,21 @@ class Marks:
             self._attempts.pop(id(attempt), None)
             self._write()
 
+    def end_all(self) -> None:
+        """The process is being shut down: what happens to attempts from here on is no crash.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
+            self._is_ending = True
+            self._attempts.clear()
+            self._write()
+
     def close(self) -> None:
-        """Let go of the file; no attempt is left in it. Safe more than once."""
+        """Let go of the file, as it stands. Safe more than once."""
         with self._lock:
             if self._descriptor is not None:
-                self._attempts.clear()
-                # At worst, an attempt that a shutdown has cut short counts as one that a crash has.
-                with suppress(OSError):
-                    self._write()
                 os.close(self._descriptor)
                 self._descriptor = None
 

@@ -118,6 +118,23 @@ def test_a_request_that_ends_the_process(tmp_path: Path) -> None:
         assert "[]\n" == deadletter(folder, "list", "--format", "json")
 
 
+def test_what_is_refused_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is put aside with what the far side said, and the running service tries it again when asked."""
+    monkeypatch.setattr("otelprof.log.upkeep.INTERVAL_SECS", 0.05)
+    folder = tmp_path / "queue"
+    with Sink() as sink, running(durable(sink.endpoint, tmp_path), tmp_path) as service:
+        sink.answer(SinkAnswer(grpc.StatusCode.INVALID_ARGUMENT, message="not like this"))
+        assert OK == service.export(request(service="refused").SerializeToString())
+        wait_until(lambda: json.loads(deadletter(folder, "list", "--format", "json")))
+        (letter,) = json.loads(deadletter(folder, "list", "--format", "json"))
+        assert ("permanent_error", 1) == (letter["reason"], letter["attempts"])
+        assert "not like this" in letter["message"]
+        deadletter(folder, "retry", letter["id"])
+        wait_for_all(sink, {"refused"})
+        wait_until(lambda: deadletter(folder, "list", "--format", "json") == "[]\n")
+        assert {"refused": 1} == services(sink)
+
+
 def deadletter(folder: Path, *arguments: str) -> str:
     """What `otelprof deadletter` says of a storage."""
     command, *others = arguments

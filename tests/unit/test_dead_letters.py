@@ -150,6 +150,10 @@ def test_a_shutdown_is_no_crash(runs: Any, letters: DeadLetters) -> None:
         run = runs((FAST,))
         run.crash()
         run = runs((FAST,))
+        # Killed while it delivers what is left.
+        run.log.close()
+        run.crash_in(FAST)
+        run = runs((FAST,))
     assert ["a"] == run.take(FAST)
     assert [] == letters.all()
 

@@ -103,8 +103,10 @@ def _folder(directory: Path) -> DeadLetters:
     """The folder of the dead letters of a storage.
 
     Raises:
-        PermanentError: the storage is not there, or is none.
+        PermanentError: the storage is not there, or is none, or is somebody else's.
     """
+    import os
+
     from otelprof.errors import PermanentError
     from otelprof.log.dead_letters import FOLDER_NAME, DeadLetters
     from otelprof.log.journal import FILE_NAME
@@ -112,7 +114,11 @@ def _folder(directory: Path) -> DeadLetters:
     if not (directory / FILE_NAME).exists():
         message = f"{directory} has no {FILE_NAME}: give the directory of the file_storage extension"
         raise PermanentError(message)
-    return DeadLetters(directory / FOLDER_NAME)
+    folder = directory / FOLDER_NAME
+    if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+        message = f"{folder} cannot be read: run this as the user that otelprof runs as"
+        raise PermanentError(message)
+    return DeadLetters(folder)
 
 
 def _chosen(letters: DeadLetters, ids: list[str], *, everything: bool) -> list[Kept]:

@@ -121,6 +121,14 @@ def test_retry_and_drop(letters: DeadLetters) -> None:
     assert [first.id] == [one.id for one in letters.all()]
 
 
+def test_it_must_be_readable(letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user is told, instead of seeing none."""
+    monkeypatch.setattr("os.access", lambda path, _mode: path != letters.folder)
+    result = deadletter(letters, "list")
+    assert isinstance(result.exception, PermanentError)
+    assert "run this as the user that otelprof runs as" in str(result.exception)
+
+
 def test_it_must_be_a_storage(tmp_path: Path) -> None:
     """Another folder is told, instead of being empty."""
     result = deadletter(DeadLetters(tmp_path / FOLDER_NAME), "list")

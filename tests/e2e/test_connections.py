@@ -61,16 +61,16 @@ def error_of_go_away(connection: socket.socket) -> int:
 
 def test_a_slow_message_is_not_waited_for(tmp_path: Path) -> None:
     """A client that takes too long over its message does not keep others out, even of one thread."""
-    with over_grpc(tmp_path, max_concurrent_requests=1, read_timeout="300ms") as service:
-        with connect(service.endpoint) as slow:
-            send_headers(slow, service.endpoint, EXPORT)
-            send_part(slow, BODY[:10], len(BODY))
-            time.sleep(0.1)
-            start = time.monotonic()
-            assert OK == service.export(BODY)
-            took = time.monotonic() - start
+    keys = {"max_concurrent_requests": 1, "read_timeout": "1s"}
+    with over_grpc(tmp_path, **keys) as service, connect(service.endpoint) as slow:
+        send_headers(slow, service.endpoint, EXPORT)
+        send_part(slow, BODY[:10], len(BODY))
+        time.sleep(0.1)
+        start = time.monotonic()
+        assert OK == service.export(BODY)
+        took = time.monotonic() - start
         wait_for(service, "refused")
-    assert took < 5
+    assert took < 8
 
 
 def test_a_client_that_goes_away(tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def test_a_server_of_another_authority_gets_nothing(folder: Path, tmp_path: Path
     assert "CERTIFICATE_VERIFY_FAILED" in answer.message
 
 
+@pytest.mark.parametrize("kind", ["otlp", "otlp_http"])
+def test_servers_are_proved_by_default(folder: Path, tmp_path: Path, kind: str) -> None:
+    """Without a word about TLS, a server that no authority of the system has signed gets nothing."""
+    key, chain = ((folder / name).read_bytes() for name in ("server.key", "server.pem"))
+    queue = {"sending_queue": {"enabled": False}}
+    with Sink(credentials=grpc.ssl_server_credentials([(key, chain)])) as sink:
+        endpoint = sink.endpoint if kind == "otlp" else f"https://{sink.endpoint}"
+        with running(one_pipeline(exporters={kind: {"endpoint": endpoint, **queue}}), tmp_path) as service:
+            answer = service.export(request().SerializeToString())
+        assert [] == sink.requests
+    assert grpc.StatusCode.UNAVAILABLE is answer.code
+    assert "CERTIFICATE_VERIFY_FAILED" in answer.message
+
+
 @pytest.mark.parametrize(("key", "content"), [("ca_file", None), ("ca_file", "not a certificate")])
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, key: str, content: str | None) -> None:
     """A missing file, or one that is no PEM, is an error at the start that names the key and the file."""

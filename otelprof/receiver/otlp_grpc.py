@@ -84,7 +84,10 @@ class GrpcReceiver:
         self._id = component.id
         self._logger = component.logger
         self._slow_calls = SlowCalls(
-            settings.read_timeout_secs, component.clock, f"otelprof-{component.id}-slow-calls"
+            settings.read_timeout_secs,
+            settings.max_message_bytes,
+            component.clock,
+            f"otelprof-{component.id}-slow-calls",
         )
         self._service = ExportService(settings, component, consumer, self._slow_calls)
         self._threads: ThreadPoolExecutor | None = None
@@ -238,22 +241,30 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
     ) -> bytes:
         if principal is None:
             principal = self._clients.authenticate((), host_of(context.peer()))
-        body = self._message(intake, principal.client, messages, context)
-        with self._counted(), self._reserve(principal.client) as memory:
-            try:
-                charge(intake, principal, len(body))
-                response = take(body, memory)
-            except Exception as error:  # noqa: BLE001 - explained, and logged
-                return _refuse(intake, error, None, context)
+        with self._reserve(principal.client) as memory:
+            body = self._message(intake, (principal.client, memory), messages, context)
+            with self._counted():
+                try:
+                    charge(intake, principal, len(body))
+                    response = take(body, memory)
+                except Exception as error:  # noqa: BLE001 - explained, and logged
+                    return _refuse(intake, error, None, context)
         return _ALL_ACCEPTED if response is None else response.SerializeToString()
 
     def _message(
-        self, intake: _Intake, client: str, messages: Iterator[bytes], context: grpc.ServicerContext
+        self,
+        intake: _Intake,
+        admitted: tuple[str, Reservation],
+        messages: Iterator[bytes],
+        context: grpc.ServicerContext,
     ) -> bytes:
         """The one message of a call. As of a stream, since of a unary call gRPC waits for it for ever."""
         try:
-            with self._readers.reading(client), self._slow_calls.bounded(context):
-                return next(messages)
+            client, memory = admitted
+            with self._readers.reading(client), self._slow_calls.bounded(context, memory):
+                body = next(messages)
+            # What it was counted for while nobody knew its size.
+            memory.settle(0)
         except StopIteration:
             intake.counts.answered("failed")
             # gRPC's own words, and status.
@@ -265,6 +276,7 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
             # The client went away.
             intake.counts.answered("failed")
             raise
+        return body
 
 
 def _refuse(intake: _Intake, error: Exception, _messages: object, context: grpc.ServicerContext) -> NoReturn:

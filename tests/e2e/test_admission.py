@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from otelprof.telemetry.admission_metrics import ADMISSION_BYTES, ADMISSION_REFUSED
+from otelprof.telemetry.metrics import RECEIVER_REQUESTS
 from tests.e2e.harness import EXPORT, RECORDING, Running, Yaml, one_pipeline, running
 from tests.e2e.http2 import connect, send_headers, send_part
 
@@ -137,6 +138,29 @@ def test_slow_clients_leave_room(tmp_path: Path) -> None:
     assert b"protocols.http.max_concurrent_requests" in refused.content
     assert 1 == slow
     assert ([200] * 5, [grpc.StatusCode.OK] * 5) == (served, over_grpc)
+
+
+def test_slow_messages_count_for_what_they_may_hold(tmp_path: Path) -> None:
+    """Over gRPC nobody knows how much came of a message that is slow: it counts whole, or is ended."""
+    config = both_protocols()
+    config["receivers"]["otlp"]["protocols"]["grpc"]["max_recv_msg_size_mib"] = 1
+    config["service"]["admission"] = {"request_limit_mib": 4}
+    with running(config, tmp_path) as service, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            call = stack.enter_context(connect(service.endpoint, NOISY))
+            send_headers(call, service.endpoint, EXPORT)
+            send_part(call, b"x", KIB)
+        wait_until_held(service, 2 << 20)
+        refused = {"receiver": "otlp", "outcome": "refused"}
+        deadline = time.monotonic() + 5
+        while not service.metrics.value(RECEIVER_REQUESTS, **refused) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert 1 == service.metrics.value(RECEIVER_REQUESTS, **refused)
+        assert 1 == service.metrics.value(ADMISSION_REFUSED, reason="share")
+        assert grpc.StatusCode.OK is service.export(RECORDING.read_bytes()).code
+        assert 2 << 20 == held(service)
+        stack.close()
+        wait_until_held(service, 0)
 
 
 def test_tenants_are_told_apart(tmp_path: Path) -> None:

@@ -297,6 +297,35 @@ def test_what_waits_for_traces_is_not_lost(sink: Sink, tmp_path: Path, changed: 
         assert 0 == waited
 
 
+def test_tokens_change(sink: Sink, tmp_path: Path) -> None:
+    """A receiver and an exporter go by the tokens of the file as it is now; the old one is refused."""
+
+    def config(token: str) -> Yaml:
+        auth = {"authenticator": "bearertokenauth"}
+        made = one_pipeline(exporters={"otlp": exporter(sink.endpoint, auth=auth)}, auth=auth)
+        made["extensions"] = {"bearertokenauth": {"token": token}}
+        made["service"]["extensions"] = ["bearertokenauth"]
+        return made
+
+    tokens = [f"token-{number}-of-the-test" for number in range(2)]
+    codes = []
+    with Reloading(config(tokens[0]), tmp_path) as process:
+        for current in tokens:
+            assert process.reload(config(current)) in DONE
+            listens = [line["endpoint"] for line in process.lines if line["event"] == "receiver listens"]
+            with Client(listens[-1]) as client:
+                codes += [
+                    client.export(
+                        request(service=current).SerializeToString(), (("authorization", f"Bearer {token}"),)
+                    ).code
+                    for token in tokens
+                ]
+        assert 0 == process.stop()
+    ok, refused = grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED
+    assert [ok, refused, refused, ok] == codes
+    assert {f"Bearer {token}" for token in tokens} == {one.metadata["authorization"] for one in sink.taken}
+
+
 def test_a_receiver_moves(sink: Sink, tmp_path: Path, port: int) -> None:
     """A receiver with another port listens there, and where it was nobody does."""
     exporters = {"otlp": exporter(sink.endpoint)}

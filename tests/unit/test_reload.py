@@ -13,6 +13,7 @@ from otelprof.errors import ConfigError
 from otelprof.extension.health_check import HealthCheck
 from otelprof.pipeline import Service
 from otelprof.reload import Reloader, changes
+from otelprof.telemetry.admission_metrics import ADMISSION_LIMIT_BYTES
 from otelprof.telemetry.metrics import Metrics
 from otelprof.telemetry.service_metrics import CONFIG_CHANGED_AT, CONFIG_PROBLEMS, CONFIG_RELOADS
 
@@ -140,6 +141,13 @@ def test_when_nothing_can_run_it_ends(bench: Bench, monkeypatch: pytest.MonkeyPa
     bench.path.write_text(TEXT.replace("keep", "drop"), encoding="utf-8")
     with pytest.raises(ZeroDivisionError):
         bench.reloader.reload()
+
+
+def test_the_memory_of_requests_is_resized(bench: Bench) -> None:
+    """What all requests may have together follows the file; nobody is started anew for it."""
+    limited = "service:\n  admission: {request_limit_mib: 3}"
+    bench.service.change_to(bench.load(TEXT.replace("service:", limited)))
+    assert 3 << 20 == bench.metrics.value(ADMISSION_LIMIT_BYTES)
 
 
 def test_changes_are_named(bench: Bench) -> None:

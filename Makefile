@@ -82,9 +82,12 @@ bench: $(VENV)/.dev ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/exporters.py --sizes medium
 	$(BIN)/python benchmarks/idle.py
 
-soak: $(VENV)/.dev ## at length: simulated faults, hostile input, property tests
+soak: $(VENV)/.dev ## at length: faults, hostile input, kills, overload, half an hour of both, property tests
 	$(BIN)/python benchmarks/faults.py --seeds 10000
 	$(BIN)/python benchmarks/hostile.py --inputs 5000000
+	$(BIN)/python benchmarks/durable.py --kills 200
+	$(BIN)/python benchmarks/overload.py
+	$(BIN)/python benchmarks/soak.py --minutes 30
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout 7200 tests/property
 
 clean: ## remove everything that was built

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 EXPORT: Final = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
+STATUS_DETAILS: Final = "grpc-status-details-bin"
 DATA: Final = Path(__file__).resolve().parent.parent / "data"
 RECORDING: Final = DATA / "ebpf-linked" / "00000.otlp"
 COMMAND: Final = str(Path(sysconfig.get_path("scripts")) / "otelprof")
@@ -115,10 +116,16 @@ class Client:
 
 def _retry_after_secs(error: grpc.RpcError) -> float | None:
     for datum in error.trailing_metadata() or ():
-        if datum.key == "grpc-status-details-bin":
-            for detail in Status.FromString(datum.value).details:
-                info = RetryInfo.FromString(detail.value)
-                return float(info.retry_delay.ToTimedelta().total_seconds())
+        if datum.key == STATUS_DETAILS:
+            return retry_info_secs(datum.value)
+    return None
+
+
+def retry_info_secs(details: bytes) -> float | None:
+    """What RetryInfo asks for, in the details of a status; None without."""
+    for detail in Status.FromString(details).details:
+        info = RetryInfo.FromString(detail.value)
+        return float(info.retry_delay.ToTimedelta().total_seconds())
     return None
 
 

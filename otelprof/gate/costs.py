@@ -110,9 +110,9 @@ def cost_table(
     """
     total = sum(one.total for one in profiles)
     each = total / max(sum(one.samples for one in profiles), 1.0) or 1.0
-    places: dict[str, int] = {}
-    runs = [_stacks(one, rules, places, each) for one in profiles]
-    names = list(places)
+    places = _Places(rules)
+    runs = [_stacks(one, places, each) for one in profiles]
+    names = places.names
     cumulative = np.column_stack([_cumulative(run, len(names)) for run in runs])
     totals = np.array([run.values.sum() for run in runs])
     # One run is enough: a function that only one version has is not lost among the runs of the other.
@@ -123,11 +123,30 @@ def cost_table(
     return _table([name for name, is_large in zip(names, large, strict=True) if is_large], large, runs)
 
 
-def _stacks(profile: RunProfile, rules: NameRules, places: dict[str, int], each: float) -> _Stacks:
+class _Places(dict[str, int]):
+    """Places of functions by the names that profiles have; a name is looked at once."""
+
+    def __init__(self, rules: NameRules) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.folded: list[bool] = []
+        self._rules = rules
+        self._by_name: dict[str, int] = {}
+
+    def __missing__(self, raw: str) -> int:
+        name = self._rules.name(raw)
+        place = self._by_name.setdefault(name, len(self.names))
+        if place == len(self.names):
+            self.names.append(name)
+            self.folded.append(self._rules.is_folded(name))
+        self[raw] = place
+        return place
+
+
+def _stacks(profile: RunProfile, places: _Places, each: float) -> _Stacks:
     """The stacks of a run, with names as they are compared, and cut where frames are folded."""
-    clean = [rules.name(raw) for raw in profile.names]
-    place = np.array([places.setdefault(name, len(places)) for name in clean], dtype=np.int64)
-    folded = np.array([rules.is_folded(name) for name in clean], dtype=bool)
+    place = np.fromiter(map(places.__getitem__, profile.names), dtype=np.int64, count=len(profile.names))
+    folded = np.array(places.folded, dtype=bool)[place]
     starts = np.concatenate(([0], profile.ends[:-1]))
     lengths = profile.ends - starts
     at = np.arange(len(profile.frames))

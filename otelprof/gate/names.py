@@ -51,15 +51,11 @@ class NameRules:
     def __init__(self, strip: Sequence[str] = STRIP, fold: Sequence[str] = FOLD) -> None:
         self._strip = re.compile("|".join(f"(?:{one})" for one in strip)) if strip else None
         self._fold = re.compile("|".join(translate(one) for one in fold)) if fold else None
-        self._known: dict[str, str] = {}
 
     def name(self, raw: str) -> str:
         """A name without what varies."""
-        known = self._known.get(raw)
-        if known is None:
-            stripped = self._strip.sub("", raw).strip() if self._strip else raw
-            known = self._known.setdefault(raw, stripped or UNKNOWN)
-        return known
+        stripped = self._strip.sub("", raw).strip() if self._strip else raw
+        return stripped or UNKNOWN
 
     def is_folded(self, name: str) -> bool:
         """Whether a stack ends above this frame."""

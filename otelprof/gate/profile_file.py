@@ -214,6 +214,10 @@ def _columns(
     requests: Sequence[Profiles], sample_type: str, service: str | None
 ) -> tuple[tuple[str, ...], NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
     """The stacks of all requests as columns."""
+    if len(requests) == 1:
+        names, frames, ends, values = requests[0].stack_columns(sample_type=sample_type, service=service)
+        columns = np.frombuffer(frames, dtype="<u4"), np.frombuffer(ends, dtype="<u8").astype(np.int64)
+        return tuple(names), *columns, np.frombuffer(values, dtype="<f8")
     place: dict[str, int] = {}
     parts: list[tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]] = []
     offset = 0

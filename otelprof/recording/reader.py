@@ -177,22 +177,25 @@ def _is_folded(body: bytes) -> bool:
 
 def _fields(body: bytes) -> set[int] | None:
     """The numbers of the length-delimited fields of a protobuf message; None when it is none."""
-    fields: set[int] = set()
-    at = 0
-    while at < len(body):
-        key, at = _varint(body, at)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            _, at = _varint(body, at)
-        elif wire == _LENGTH_DELIMITED:
-            length, at = _varint(body, at)
-            fields.add(number)
-            at += length
+    keys: set[int] = set()
+    at, size = 0, len(body)
+    while at < size:
+        key = body[at]
+        if key < 1 << 7:  # nearly all are: a large pprof has a hundred thousand
+            at += 1
         else:
-            at += {1: 8, 5: 4}.get(wire, len(body) + 1)
-        if number == 0:
-            return None
-    return fields if at == len(body) else None
+            key, at = _varint(body, at)
+        keys.add(key)
+        wire = key & 7
+        if wire == _LENGTH_DELIMITED and at < size and body[at] < 1 << 7:
+            at += 1 + body[at]
+        elif wire in {0, _LENGTH_DELIMITED}:
+            length, at = _varint(body, at)
+            at += length if wire else 0
+        else:
+            at += {1: 8, 5: 4}.get(wire, size + 1)
+    is_whole = at == size and all(key >> 3 for key in keys)
+    return {key >> 3 for key in keys if key & 7 == _LENGTH_DELIMITED} if is_whole else None
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:

@@ -114,7 +114,12 @@ def read_profiles(path: Path, named_type: str | None, service: str | None = None
     if not found:
         message = f"{path} holds no sample: capture it again, or leave it out"
         raise PermanentError(message)
-    return [_profile(requests, outlines, name, key, service) for name, key in found.items()]
+    profiles = [_profile(requests, outlines, name, key, service) for name, key in found.items()]
+    empty = [one for one in profiles if not len(one.values)]
+    if empty:
+        message = f"{path} holds no {empty[0].type} sample of the service {service}: see the setting service"
+        raise PermanentError(message)
+    return profiles
 
 
 def type_of(outline: ProfileOutline) -> str:

@@ -100,6 +100,15 @@ def test_otlp_counts_become_time() -> None:
     assert 135 * 50_000_000 == cpu.total
 
 
+def test_a_service_that_is_not_there() -> None:
+    """Without a sample of the service that is asked for, a file cannot be compared."""
+    (run,) = read_runs(recordings.OWN / "ebpf-linked/00000.otlp", service="unknown_service")
+
+    assert run.profiles["cpu"].samples > 0
+    with pytest.raises(PermanentError, match=r"holds no cpu sample of the service nobody"):
+        read_runs(recordings.OWN / "ebpf-linked/00000.otlp", service="nobody")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("requests", Work("requests")), ("requests=7000", Work("requests", 7000)), ("n=0.5", Work("n", 0.5))],

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,11 +14,13 @@ from typer.core import TyperGroup
 from otelprof.cli import gate_options as options
 from otelprof.cli.gate_calibrate import calibrate
 from otelprof.cli.gate_override import override
+from otelprof.cli.report_format import PageFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from otelprof.gate.check import Checked
+    from otelprof.gate.override import Scope
 
 WRONG_USAGE: Final = 3
 """The exit code of wrong usage and unreadable input: 1 and 2 are verdicts."""
@@ -64,14 +65,6 @@ app.command()(calibrate)
 app.command()(override)
 
 
-class GateFormat(StrEnum):
-    """How the report is written."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    JSON = "json"
-
-
 @app.callback()
 def gate(  # noqa: PLR0913 - the options of the command
     context: typer.Context,
@@ -80,11 +73,17 @@ def gate(  # noqa: PLR0913 - the options of the command
     candidate: Annotated[Path | None, typer.Option(help="A folder of runs of the candidate.")] = None,
     config: options.ConfigFile = None,
     work: options.WorkUnit = None,
-    kind: Annotated[GateFormat, typer.Option("--format", help="What to write.")] = GateFormat.TEXT,
+    kind: Annotated[PageFormat, typer.Option("--format", help="What to write.")] = PageFormat.TEXT,
     explain: Annotated[str | None, typer.Option(help="Say all that is known of a function.")] = None,
     flame_graph: Annotated[
         Path | None, typer.Option("--flamegraph", help="Write the differential flame graph (SVG) here.")
     ] = None,
+    audit_log: Annotated[
+        Path | None, typer.Option(help="Show the overrides of this log, and pass what they are for.")
+    ] = None,
+    repository: Annotated[str | None, typer.Option(help="With --audit-log: as owner/name.")] = None,
+    pull_request: Annotated[int | None, typer.Option(help="With --audit-log: its number.")] = None,
+    commit: Annotated[str | None, typer.Option(help="With --audit-log: that is looked at, in full.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the report goes; stdout without it.")
     ] = None,
@@ -98,7 +97,9 @@ def gate(  # noqa: PLR0913 - the options of the command
     options.require_arithmetic()
     from otelprof.cli.output import write
     from otelprof.clock import SystemClock
-    from otelprof.gate.check import check
+    from otelprof.gate.check import Verdict, check
+    from otelprof.gate.override import Scope
+    from otelprof.gate.report import report
     from otelprof.gate.runs import read_runs
 
     settings = options.read_config(config)
@@ -114,24 +115,49 @@ def gate(  # noqa: PLR0913 - the options of the command
         flame_graph = None
     else:
         write(drawn, flame_graph)
-    write(_written(checked, kind, explain, flame_graph), output)
-    raise typer.Exit(checked.verdict.exit_code)
+    said = report(checked)
+    if audit_log is not None:
+        said = _overridden(said, audit_log, Scope(repository, pull_request, commit))
+    write(_written(said, checked, kind, explain, flame_graph), output)
+    raise typer.Exit(Verdict(said["verdict"]).exit_code)
 
 
-def _written(checked: Checked, kind: GateFormat, explain: str | None, flame_graph: Path | None) -> str:
+def _overridden(said: dict[str, Any], log: Path, scope: Scope) -> dict[str, Any]:
+    """The report with the overrides of an audit log.
+
+    Raises:
+        PermanentError: a record is no override.
+    """
+    from datetime import UTC, datetime
+
+    from otelprof.cli.audit import verified_log
+    from otelprof.errors import PermanentError
+    from otelprof.gate.overridden import overridden
+    from otelprof.gate.override import overrides
+
+    try:
+        found = overrides(verified_log(log).records)
+    except ValueError as error:
+        message = f"{log}: {error}"
+        raise PermanentError(message) from error
+    return overridden(said, found, scope, datetime.now(UTC))
+
+
+def _written(
+    said: dict[str, Any], checked: Checked, kind: PageFormat, explain: str | None, flame_graph: Path | None
+) -> str:
     import json
 
-    from otelprof.gate.report import explained, report
+    from otelprof.gate.report import explained
     from otelprof.gate.report_text import explanation, markdown, text
 
-    said = report(checked)
     known = [] if explain is None else explained(checked, explain)
     if explain is not None and not known:
         message = f"no function is called {explain}, or ends so, in what was compared"
         raise typer.BadParameter(message)
-    if kind is GateFormat.JSON:
+    if kind is PageFormat.JSON:
         return json.dumps(said | ({"explained": known} if known else {}), indent=2, allow_nan=False) + "\n"
-    if kind is GateFormat.MARKDOWN:
+    if kind is PageFormat.MARKDOWN:
         written = markdown(said, flame_graph=None if flame_graph is None else flame_graph.name)
         return written + (f"\n```\n{explanation(known).replace('`', '')}```\n" if known else "")
     return text(said) + (explanation(known) if known else "")

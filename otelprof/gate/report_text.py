@@ -31,7 +31,7 @@ def percent(growth: float | None) -> str:
 
 def text(report: dict[str, Any]) -> str:
     """The report for a terminal."""
-    lines = [f"verdict: {report['verdict']}"]
+    lines = [f"verdict: {_verdict(report)}"]
     for one in report["findings"][:MAX_FINDINGS]:
         lines += [
             f"  {printable(one['function'], _NAME_CHARS)} ({one['profile']}): {percent(one['growth'])}",
@@ -42,11 +42,13 @@ def text(report: dict[str, Any]) -> str:
             ),
             f"    {printable(one['why'])}",
         ]
+        lines += [f"    {printable(one['overridden'])}"] if one.get("overridden") else []
     lines += [f"  {printable(one['why'])}" for one in report["missing_variants"]]
     lines += _more(report["findings"])
     lines += [f"covers: {covers(one)}" for one in report["covers"]]
     lines += [f"needs: {printable(one)}" for one in report["needs"]]
     lines += [f"warning: {printable(one)}" for one in report["warnings"]]
+    lines += [f"override in force: {printable(one)}" for one in report.get("overrides", ())]
     return "\n".join(lines) + "\n"
 
 
@@ -57,7 +59,7 @@ def markdown(report: dict[str, Any], *, flame_graph: str | None = None) -> str:
         report: as `report` makes it.
         flame_graph: where the differential flame graph is, for a link.
     """
-    lines = [f"## Performance gate: {report['verdict']}", ""]
+    lines = [f"## Performance gate: {_verdict(report)}", ""]
     if report["findings"]:
         lines += [
             "| function | profile | before | after | growth | share | adjusted p | why |",
@@ -72,7 +74,7 @@ def markdown(report: dict[str, Any], *, flame_graph: str | None = None) -> str:
             percent(one["growth"]),
             f"{100 * one['share_before']:.1f} % → {100 * one['share_after']:.1f} %",
             f"{one['p_adjusted']:.2g}",
-            escaped(one["why"]),
+            escaped(one["why"] + (f"; {one['overridden']}" if one.get("overridden") else "")),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += _more(report["findings"])
@@ -83,6 +85,8 @@ def markdown(report: dict[str, Any], *, flame_graph: str | None = None) -> str:
         lines += ["", "**To be conclusive it needs**", *(f"- {escaped(one)}" for one in report["needs"])]
     if report["warnings"]:
         lines += ["", "**Warnings**", *(f"- {escaped(one)}" for one in report["warnings"])]
+    if report.get("overrides"):
+        lines += ["", "**Overrides in force**", *(f"- {escaped(one)}" for one in report["overrides"])]
     if flame_graph:
         lines += ["", f"[Differential flame graph]({flame_graph}): red grew, blue shrank."]
     return "\n".join(lines) + "\n"
@@ -122,6 +126,15 @@ def explanation(found: Sequence[dict[str, Any]]) -> str:
 def escaped(words: str) -> str:
     """Text that markdown shows as it is: no markup, no mention, no HTML, no end of a cell."""
     return _MARKDOWN.sub(r"\\\1", printable(words, 300)).replace("@", "@\u200b")
+
+
+def _verdict(report: dict[str, Any]) -> str:
+    without = report.get("verdict_without_overrides", report["verdict"])
+    return (
+        str(report["verdict"])
+        if without == report["verdict"]
+        else f"{report['verdict']}, overridden: {without}"
+    )
 
 
 def _costs(costs: Sequence[float], unit: str) -> str:

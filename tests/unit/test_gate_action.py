@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy as np
 import pytest
 import yaml
 
+from otelprof.gate.audit import append
+from otelprof.gate.override import EVENT as OVERRIDE
+from otelprof.gate.override import Request, Scope, by_hand, data
 from tests.gate_programs import Program, folded
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +137,18 @@ def test_what_cannot_be_read_fails(inputs: dict[str, str], tmp_path: Path) -> No
 
     assert (3, {}) == (runner.run(), runner.outputs)
     assert not (tmp_path / "hacked").exists()
+
+
+def test_an_override_counts(inputs: dict[str, str], tmp_path: Path) -> None:
+    """An override of the pull request's commit in the log makes FAIL a PASS, which says so."""
+    now, head = datetime.now(UTC), EVENT["pull_request"]["head"]["sha"]
+    scope = Scope(EVENT["repository"]["full_name"], EVENT["number"])
+    said = by_hand(Request("asked for", commit=head[:12]), "approver", scope, now - timedelta(minutes=1))
+    append(tmp_path / "log", OVERRIDE, data(said), now)
+    runner = Runner(tmp_path, {**inputs, "candidate": "slow", "audit-log": "log"})
+
+    assert (0, "PASS") == (runner.run(), runner.outputs["verdict"])
+    assert runner.summary.startswith("## Performance gate: PASS, overridden: FAIL\n")
 
 
 def test_comment(inputs: dict[str, str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from otelprof.config.units import parse_duration
 from otelprof.errors import PermanentError
@@ -27,6 +27,7 @@ EVENT: Final = "override"
 DEFAULT_UNTIL: Final = "14d"
 MAX_VALID_DAYS: Final = 90
 MAX_REASON_CHARS: Final = 500
+MAX_NAME_CHARS: Final = 200
 MAX_FUNCTIONS: Final = 20
 MAX_FUNCTION_CHARS: Final = 500
 
@@ -69,7 +70,7 @@ class Override(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reason: str = Field(min_length=1, max_length=MAX_REASON_CHARS)
-    by: str = Field(min_length=1, max_length=200)
+    by: str = Field(min_length=1, max_length=MAX_NAME_CHARS)
     by_id: int | None = None
     source: Literal["comment", "command line"]
     url: str | None = None
@@ -78,8 +79,8 @@ class Override(BaseModel):
     pull_request: int | None = None
     commit: str | None = None
     functions: tuple[str, ...] = ()
-    since: datetime
-    until: datetime
+    since: AwareDatetime
+    until: AwareDatetime
 
     def covers(self, function: str) -> bool:
         """Whether it takes on a regression of this function."""
@@ -224,6 +225,10 @@ def by_hand(request: Request, by: str, scope: Scope, now: datetime) -> Override:
         PermanentError: it cannot be shown, or is for everything.
     """
     request.check()
+    for what, text in (("a name", by), ("a repository", scope.repository or "-")):
+        if not text or len(text) > MAX_NAME_CHARS or not text.isprintable():
+            message = f"{what} has 1 to {MAX_NAME_CHARS} printable characters; not '{printable(text, 100)}'"
+            raise PermanentError(message)
     if scope.pull_request is None and request.commit is None:
         message = "an override is for a pull request or for a commit: give --pull-request or --commit"
         raise PermanentError(message)

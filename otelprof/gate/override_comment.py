@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from otelprof.errors import PermanentError
 from otelprof.gate.override import DEFAULT_UNTIL, Override, Request, ends
@@ -92,8 +92,8 @@ class _Comment(BaseModel):
     html_url: str = Field(max_length=2000)
     body: str
     user: _User
-    created_at: datetime
-    updated_at: datetime
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
     performed_via_github_app: Any = None
 
 

@@ -70,7 +70,7 @@ class Change:
     def is_steady(self) -> bool:
         """Whether as many threads are there as before: their time follows that of the run alone."""
         most = max(self.threads_before, self.threads_after)
-        return abs(self.threads_after - self.threads_before) <= _STEADY * most
+        return most > 0 and abs(self.threads_after - self.threads_before) <= _STEADY * most
 
     @property
     def is_in_background(self) -> bool:
@@ -156,10 +156,12 @@ class Comparison:
 def _side(runs: Sequence[Run], work: Work | None) -> dict[str, _Runs]:
     side: dict[str, _Runs] = {}
     for run in runs:
+        seen: set[str] = set()
         for type_name, profile in run.profiles.items():
             source = _source(type_name)
-            if source is None or profile.unit != NANOSECONDS:
+            if source is None or source in seen or profile.unit != NANOSECONDS:
                 continue
+            seen.add(source)
             seconds = _seconds(run)
             amount = seconds if work is None else work.of(run)
             if not amount:

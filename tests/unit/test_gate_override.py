@@ -344,6 +344,9 @@ def test_an_override_by_hand_is_for_something() -> None:
     assert an_override(by="somebody", functions=("main.a",), until=datetime(2026, 12, 1, tzinfo=UTC)) == found
     with pytest.raises(PermanentError, match="for a pull request or for a commit"):
         by_hand(request, "somebody", Scope("owner/name"), SAID)
+    for who, repository in (("", None), ("x" * 201, None), ("a\ud800", None), ("a", "owner\n")):
+        with pytest.raises(PermanentError, match="1 to 200 printable characters"):
+            by_hand(request, who, Scope(repository, 7), SAID)
 
 
 def test_an_end_is_a_duration_or_a_day() -> None:

@@ -194,10 +194,11 @@ class Service:
         for receiver in _components(self._receivers):
             if isinstance(receiver, AnnouncingReceiver):
                 receiver.announce_shutdown()
-        if was_ready:
+        delay_secs = self._config.service.shutdown_delay
+        if was_ready and delay_secs:
             stopping = Condition()
             with stopping:
-                self._clock.wait(stopping, self._config.service.shutdown_delay)
+                self._clock.wait(stopping, delay_secs)
 
     def _release(self) -> None:
         """Shut everything down, the last first; what stays in queues is counted."""

@@ -99,9 +99,8 @@ def main() -> None:
         if options.kills:
             killed = kill_nine(Path(folder), options.kills)
             outcome = f"{len(killed.lost)} lost, {killed.doubled} doubled"
-            print(
-                f"{machine()}; {options.kills} kills: {killed.acknowledged:,} requests acknowledged, {outcome}"
-            )
+            print(machine())
+            print(f"{options.kills} kills: {killed.acknowledged:,} requests acknowledged, {outcome}")
             # What was in flight may have arrived before its delivery was written down.
             sys.exit(1 if killed.lost or killed.doubled > options.kills * CONSUMERS else 0)
         else:

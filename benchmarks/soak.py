@@ -5,11 +5,11 @@
 
 Method: `otelprof run` in a process of its own, with memory_limiter and two otlp exporters of two consumers
 each, one with its queue in memory, one with its queue on disk and batches; far sides that answer after a
-tenth of a second. Requests come at twice what one exporter can deliver without batches. Every `--period` seconds
-another fault begins, at one far side and then at the other: away, overloaded with RetryInfo, slow. Resident
-memory is looked at once a second, and is flat when the middle of the last quarter is at most a tenth, and
-8 MiB, above that of the second. It ends with 1 when an acknowledged request did not come to both far sides,
-or memory is not flat or over its limit.
+tenth of a second. Requests come at twice what one exporter can deliver without batches. Every `--period`
+seconds another fault begins, at one far side and then at the other: away, overloaded with RetryInfo, slow.
+Resident memory is looked at once a second, and is flat when the middle of the last quarter is at most a
+tenth, and 8 MiB, above that of the second. It ends with 1 when an acknowledged request did not come to both
+far sides, or memory is not flat or over its limit.
 """
 
 from __future__ import annotations

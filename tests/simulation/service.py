@@ -242,7 +242,9 @@ class Simulation:
         if held - left and (not is_cut or self.scenario.fsync):
             found.append(f"not on disk, and not passed: {held - left}")
         for name, row in held - left:
-            ledger.account(name).died.update(self._disk.names(row))
+            # Of what it held, some may have been delivered or given up before.
+            waiting = {one for rows, samples in self._held[name] if (name, row) in rows for one in samples}
+            ledger.account(name).died.update(waiting & self._disk.names(row).keys())
         for name, row in left:
             if name in self._held:
                 self._doubt(name, row, is_passed=(name, row) not in (held | kept) - self._disk.unwritten)

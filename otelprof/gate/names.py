@@ -17,6 +17,7 @@ STRIP: Final = (
     r"(?:\.(?:isra|constprop|part|cold|llvm|lto_priv)\.[0-9]+|\.cold)+(?![\w.])",  # compilers' clones
     r" \[clone [^\]]*\]",
     r"::h[0-9a-f]{16}$",  # Rust
+    r"(?:\.<locals>)?\.<(?:genexpr|listcomp|setcomp|dictcomp)>$",  # Python: a loop, not a function
     r"_\[[01ij]\]$",  # async-profiler: compiled, inlined or interpreted this time
 )
 """Regular expressions of what is taken out of a name."""

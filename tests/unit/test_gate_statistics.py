@@ -39,6 +39,9 @@ STACKS = st.dictionaries(
         ("Cart$$Lambda.0x00007f1c0800.apply", "Cart$$Lambda.apply"),
         ("jdk/proxy2/$Proxy17.call", "jdk/proxy2/$Proxy.call"),
         ("Cart.lambda$total$0", "Cart.lambda$total$0"),
+        ("normalise.<locals>.<genexpr>", "normalise"),
+        ("outer.<locals>.inner", "outer.<locals>.inner"),
+        ("<genexpr>", "<genexpr>"),
     ],
 )
 def test_names(raw: str, name: str) -> None:

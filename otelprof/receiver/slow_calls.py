@@ -81,7 +81,8 @@ class SlowCalls:
                 self._changed.notify()
         try:
             yield
-        except grpc.RpcError as error:
+        except (grpc.RpcError, StopIteration) as error:
+            # The end of the messages may be heard of before the end of the call.
             if waiting.ended_for is None:
                 raise
             raise waiting.ended_for from error

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from otelprof._core import Profiles
 from otelprof.log.durable import DurableLog
 from otelprof.log.journal import FILE_NAME, Step
+from otelprof.log.marks import FILE_NAME as MARKS
+from otelprof.log.marks import Left
 from tests.simulation.loop import CrashError
 from tests.simulation.requests import names_in
 from tests.simulation.scenario import DiskFault
@@ -76,7 +78,7 @@ class Disk:
         self._written, self._synced_bytes, self.unwritten = [], self._wal_bytes(), set()
         self._may_crash = may_crash
         append, write = journal.append, journal.write
-        journal.append = lambda requests: self._append(append, requests)
+        journal.append = lambda requests, steps=(): self._append(append, requests, steps)
         journal.write = lambda steps: self._write(write, steps)
 
     def fault(self, fault: DiskFault, *, begins: bool) -> None:
@@ -106,10 +108,13 @@ class Disk:
         for end_bytes, added, taken in self._written:
             if end_bytes <= cut_bytes:
                 expected = (expected | added) - taken
-        found = self._left()
+        found = self._in_file()
         if not expected <= found or not found <= expected | self.unwritten:
             self._ledger.found.append(f"on disk is {found}, not {expected}")
-        return found
+        if power_cut and self._loop.chance.random() < 0.5:
+            # Nobody waits for the disk to have the marks.
+            (self.folder / MARKS).unlink(missing_ok=True)
+        return self._left()
 
     def closed(self) -> Pending:
         """The process has ended in order: what is left for the next one."""
@@ -121,6 +126,10 @@ class Disk:
         return Counter(names_in(Profiles.decode(self._bodies[row])))
 
     def _left(self) -> Pending:
+        """What the next process will find not passed: the marks know more than the file."""
+        return self._in_file() - {(name, row) for row, name in Left.read(self.folder / MARKS).passed}
+
+    def _in_file(self) -> Pending:
         path = self.folder / FILE_NAME
         if not path.exists():
             return set()
@@ -140,25 +149,30 @@ class Disk:
             # A power cut before the tables were there.
             return []
 
-    def _append(self, append: Any, requests: Sequence[tuple[About, bytes]]) -> list[int]:
+    def _append(
+        self, append: Any, requests: Sequence[tuple[About, bytes]], steps: Sequence[tuple[Step, int, str]]
+    ) -> list[int]:
+        taken = _passed(steps)
+        self.unwritten = self.unwritten | taken
         if self._crashes_now():
             raise CrashError
-        rows: list[int] = append(requests)
+        rows: list[int] = append(requests, steps)
         added = {
             (name, row) for row, (about, _) in zip(rows, requests, strict=True) for name in about.exporters
         }
         self._bodies |= {row: body for row, (_, body) in zip(rows, requests, strict=True)}
-        self._written.append((self._wal_bytes(), added, set()))
+        self._written.append((self._wal_bytes(), added, taken))
         (level,) = self._journal._connection.execute("PRAGMA synchronous").fetchone()  # noqa: SLF001 - SQLite's own
         if level == _FULL:
             self._synced_bytes = self._wal_bytes()
+        self.unwritten = self.unwritten - taken
         if self._crashes_now():
             self.unwritten = self.unwritten | added
             raise CrashError
         return rows
 
     def _write(self, write: Any, steps: Sequence[tuple[Step, int, str]]) -> None:
-        taken = {(name, row) for step, row, name in steps if step is Step.PASSED}
+        taken = _passed(steps)
         # What could not be written is in the next write again.
         self.unwritten = taken
         if self._crashes_now():
@@ -175,3 +189,7 @@ class Disk:
     def _wal_bytes(self) -> int:
         wal = self.folder / f"{FILE_NAME}-wal"
         return wal.stat().st_size if wal.exists() else 0
+
+
+def _passed(steps: Sequence[tuple[Step, int, str]]) -> Pending:
+    return {(name, row) for step, row, name in steps if step is Step.PASSED}

@@ -10,14 +10,17 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otelprof.delivery.decisions import DecisionGate
+from otelprof.delivery.sender import Sender
+from otelprof.log.upkeep import INTERVAL_SECS, Upkeep
 from otelprof.testing.clock import SimulatedClock
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 # Two moments of a monotonic clock that are nearer than this are one.
 TICK_SECS: Final = 1e-6
@@ -128,16 +131,23 @@ class LoopClock(SimulatedClock):
 
 
 class SimulatedThread:
-    """Stands in for `threading.Thread`: its target's owner takes steps in the loop instead."""
+    """Stands in for `threading.Thread`: who works in a loop takes steps in ours, others do all at once."""
 
-    def __init__(self, loop: Loop, target: Callable[[], None]) -> None:
-        self._owner: Any = getattr(target, "__self__")  # noqa: B009 - a method, which its type does not say
-        self._actors = loop.gates if isinstance(self._owner, DecisionGate) else loop.actors
+    def __init__(self, loop: Loop, target: Callable[..., None], args: Sequence[object] = ()) -> None:
+        self._owner: Any = getattr(target, "__self__", None)
+        works = target.__name__ == "_work"
+        self._once: Callable[[], None] | None = None if works else partial(target, *args)
+        self._actors = loop.actors if isinstance(self._owner, Sender) else loop.gates
+        self._clock = loop.clock
+        self._tended_at = -math.inf
         self._is_busy = False
 
     def start(self) -> None:
-        """Take steps from now on."""
-        self._actors.append(self)
+        """Take steps from now on, or do it all."""
+        if self._once is None:
+            self._actors.append(self)
+        else:
+            self._once()
 
     def join(self, _timeout_secs: float | None = None) -> None:
         """Take no more."""
@@ -154,12 +164,22 @@ class SimulatedThread:
             return None
         self._is_busy = True
         try:
-            due_secs: float | None = self._owner.step()
+            due_secs: float | None = self._tend() if isinstance(self._owner, Upkeep) else self._owner.step()
         finally:
             self._is_busy = False
         return due_secs
 
+    def _tend(self) -> float:
+        """Upkeep waits by itself: here it is asked again after its interval."""
+        now = self._clock.monotonic()
+        if now >= self._tended_at + INTERVAL_SECS:
+            self._owner._log.tend()  # noqa: SLF001 - as its thread does
+            self._tended_at = now
+        return self._tended_at + INTERVAL_SECS - now
+
 
 def _is_closed(owner: Any) -> bool:
-    """Whether a sender or a gate would leave its loop."""
-    return bool(owner._closed if isinstance(owner, DecisionGate) else owner._cursor.closed)  # noqa: SLF001 - as their threads ask
+    """Whether a sender, a gate or the upkeep would leave its loop."""
+    if isinstance(owner, Upkeep):
+        return bool(owner._is_stopped)  # noqa: SLF001 - as their threads ask
+    return bool(owner._closed if isinstance(owner, DecisionGate) else owner._cursor.closed)  # noqa: SLF001 - as above

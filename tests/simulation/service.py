@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 from structlog.testing import capture_logs
 
+from otelprof import shutdown
 from otelprof.component import ExporterFactory, Kind, ReceiverFactory
 from otelprof.config.exporter import ExporterConfig
 from otelprof.config.models import ServiceConfig
@@ -45,7 +46,7 @@ from tests.simulation.scenario import End, draw
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from otelprof.component import Component, ComponentConfig, Factory
+    from otelprof.component import ComponentConfig, Factory
     from otelprof.consumer import Consumer
     from tests.simulation.disk import Pending
     from tests.simulation.scenario import DiskFault, ExporterPlan, Life
@@ -114,10 +115,8 @@ class Simulation:
     def run(self) -> None:
         """All lives, one after the other."""
         with ExitStack() as stack:
-            for module in (sender, decisions):
+            for module in (sender, decisions, upkeep, shutdown):
                 stack.enter_context(patch.object(module, "Thread", self._thread))
-            stack.enter_context(patch.object(upkeep, "Thread", _IdleThread))
-            stack.enter_context(patch("otelprof.pipeline.shut_down", _shut_down))
             logs = stack.enter_context(capture_logs())
             *lives, last = self.scenario.lives
             for life in lives:
@@ -127,11 +126,11 @@ class Simulation:
         failed = {line["event"] for line in logs if "shutdown failed" in line["event"]}
         self.violations = [*self.ledger.violations(), *failed]
 
-    def _thread(self, target: Any, name: str, *, daemon: bool) -> SimulatedThread | _CalledThread:
+    def _thread(
+        self, target: Callable[..., None], name: str, *, daemon: bool, args: Sequence[object] = ()
+    ) -> SimulatedThread:
         assert daemon, name
-        if name.endswith("-shutdown"):
-            return _CalledThread(target)
-        return SimulatedThread(self.loop, target)
+        return SimulatedThread(self.loop, target, args)
 
     def _live(self, life: Life, *, is_last: bool) -> None:
         """One process, from its start to its end."""
@@ -335,38 +334,3 @@ def simulate(seed: int, parent: Path | None = None) -> Simulation:
         except Exception:  # noqa: BLE001 - one more thing that a seed can find
             simulation.violations.append(traceback.format_exc())
     return simulation
-
-
-class _CalledThread:
-    """Stands in for a thread that does one thing and ends: done when it is started."""
-
-    def __init__(self, target: Callable[[], None]) -> None:
-        self._target = target
-
-    def start(self) -> None:
-        """Do it."""
-        self._target()
-
-    def join(self, _timeout_secs: float | None = None) -> None:
-        """It has ended."""
-
-    def is_alive(self) -> bool:
-        """It has ended."""
-        return False
-
-
-class _IdleThread(_CalledThread):
-    """Stands in for a thread whose work is no part of the simulation."""
-
-    def __init__(self, target: Callable[[], None], *, name: str, daemon: bool) -> None:
-        super().__init__(target)
-        assert daemon, name
-
-    def start(self) -> None:
-        """Nothing."""
-
-
-def _shut_down(components: Sequence[Component], _timeout_secs: float) -> None:
-    """What `otelprof.shutdown` does, one after another."""
-    for component in components:
-        component.shutdown()

@@ -64,6 +64,8 @@ def varint(value: int) -> bytes:
 def read_varint(body: bytes, at: int, end: int) -> tuple[int, int] | None:
     """A varint and where it ends; None when there is none."""
     value = shift = 0
+    # What was changed before may have made the body shorter.
+    end = min(end, len(body))
     while at < end and shift < 70:
         byte = body[at]
         value |= (byte & 127) << shift

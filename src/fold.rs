@@ -109,6 +109,7 @@ impl Profiles {
     }
 
     /// Stacks as columns: what `fold` gives, without one text a stack.
+    #[expect(clippy::cast_precision_loss, reason = "what is done with them is statistics")]
     pub fn stack_columns(&self, selection: Selection<'_>) -> StackColumns {
         let names = self.all_frames();
         let mut columns = StackColumns::default();

@@ -140,7 +140,7 @@ def moved(folder: Path, pairs: int, size: int, regression: str) -> None:
     """Changes that cost nothing to a function of 5 % and more, alone, and with a regression on top."""
     sides = [read_runs(folder / side, types=["cpu"]) for side in UNCHANGED if (folder / side).is_dir()]
     runs = [stacks_of(run.profiles["cpu"]) for side in sides for run in side]
-    functions = [name for name in functions_of(runs, 0.05) if name != regression]
+    functions = [name for name in functions_of(runs, 0.05) if regression not in name]
     places = np.arange(2 * size)
     for kind in CHANGES:
         alone, on_top = Tally(), Tally()

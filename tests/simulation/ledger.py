@@ -54,8 +54,9 @@ class Account:
         counted = self.counted.total()
         if missing.total() > counted:
             yield f"lost: {missing.total()}, counted: {counted}; among {_some(missing)}"
-        # What was given up may have arrived all the same, where its answer was lost.
-        doubt = self.doubtful.total() + self.maybe.total() + (self.died & self.delivered).total()
+        # What was given up may have arrived all the same, where its answer was lost, and what ended with a
+        # process may have been given up just before.
+        doubt = self.doubtful.total() + self.maybe.total() + self.died.total()
         if counted > missing.total() + doubt:
             yield f"counted as lost: {counted} ({dict(self.counted)}), lost: {missing.total()}"
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from otelprof.exporter.pyroscope.labels import LabelRules, labels
+from otelprof.exporter.pyroscope.labels import LabelRules, LabelSet, labels
 from otelprof.exporter.pyroscope.names import naming
 from otelprof.exporter.pyroscope.otlp import MAX_LABELS, renamed, sent_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from otelprof._core import Pprof, PprofPiece, Profiles
     from otelprof.clock import Clock
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _NANOS_PER_SEC: Final = 10**9
 # The server takes what is up to ten minutes ahead of its own clock.
 _MAX_FUTURE_SECS: Final = 300
+# Resources of which the labels are remembered, and how long their texts may be.
+_REMEMBERED: Final = 128
+_MAX_REMEMBERED_CHARACTERS: Final = 8192
 # What a location takes in a sample, at most, for as many locations as fit into a pprof.
 _LOCATION_BYTES: Final = 3
 
@@ -81,6 +85,10 @@ class SeriesMaker:
         max_labels = min(config.max_labels, MAX_LABELS) if self._is_otlp else config.max_labels
         room = max(max_labels - len(config.sample_labels), len(config.external_labels) + 2)
         self._rules = LabelRules(config.labels, config.external_labels, room)
+        # A resource sends again and again.
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(
+            lambda name, resource: labels(name, dict(resource), self._rules)
+        )
 
     def pieces(self, profiles: Profiles) -> list[PprofPiece]:
         """Pieces that become one pprof each, not much larger than the server takes."""
@@ -114,7 +122,7 @@ class SeriesMaker:
         named = naming(piece.sample_types, piece.period_type, piece.period, config.profile_names)
         if self._is_otlp:
             named = renamed(named)
-        found = labels(named.name, piece.resource, self._rules)
+        found = self._labels(named.name, piece.resource)
         start, now = piece.time_unix_nano, self._clock.now()
         if start > (now + _MAX_FUTURE_SECS) * _NANOS_PER_SEC:
             start = int(now * _NANOS_PER_SEC)
@@ -132,3 +140,9 @@ class SeriesMaker:
         changes[Change.LABEL_LEFT_OUT] = found.left_out
         changes[Change.NAME_RESPELLED] = named.respelled
         return Series(found.pairs, pprof, changes)
+
+    def _labels(self, name: str, resource: Mapping[str, str]) -> LabelSet:
+        """The labels of a series."""
+        if sum(map(len, (*resource, *resource.values()))) > _MAX_REMEMBERED_CHARACTERS:
+            return labels(name, resource, self._rules)
+        return self._remembered(name, tuple(resource.items()))

@@ -1,6 +1,6 @@
 """The `otlp_http` exporter: to the next hop that speaks OTLP/HTTP, a collector or another otelprof.
 
-Keys are those of the collector's `otlp_http` exporter. HTTP/1.1, with a pool of connections that are kept.
+Keys are those of the collector's `otlp_http` exporter. HTTP/1.1, with connections that are kept.
 """
 
 from collections.abc import Mapping
@@ -105,7 +105,6 @@ class OtlpHttpExporter(OtlpPost):
         encoding = {} if config.compression == "none" else {"content-encoding": config.compression}
         return HttpSettings(
             timeout_secs=config.timeout,
-            connections=config.sending_queue.num_consumers,
             headers={
                 "content-type": _MEDIA_TYPES[config.encoding],
                 **encoding,

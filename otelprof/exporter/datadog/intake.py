@@ -53,7 +53,6 @@ def http_settings(config: DatadogExporterConfig, exporter_id: str) -> HttpSettin
     key = {} if config.api_key is None else {"dd-api-key": config.api_key.get_secret_value()}
     return HttpSettings(
         timeout_secs=config.timeout,
-        connections=config.sending_queue.num_consumers,
         headers={**ORIGIN_HEADERS, **({} if config.mode == "agent" else key)},
         tls=config.tls if config.url.startswith("https://") else None,
         tls_path=f"exporters.{exporter_id}.tls",

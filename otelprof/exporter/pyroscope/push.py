@@ -86,7 +86,6 @@ class PushClient:
         self._compresses = config.compression == "gzip"
         settings = HttpSettings(
             timeout_secs=config.timeout,
-            connections=config.max_concurrent_pushes,
             headers={
                 **request_headers(config),
                 "content-type": "application/proto",

@@ -54,7 +54,7 @@ class OtlpPost(ABC):
         """It as the headers say."""
 
     def start(self) -> None:
-        """Make the pool; it connects with the first request.
+        """Make the client; it connects with the first request.
 
         Raises:
             ConfigError: a TLS file cannot be used.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otelprof.cli.app import main
+from tests.unit.command import otelprof
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,17 +28,6 @@ service:
     profiles: {receivers: [otlp], processors: [memory_limiter], exporters: [debug, otlp]}
     profiles/raw: {receivers: [otlp], exporters: [debug]}
 """
-
-
-def otelprof(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run the command: exit code, stdout, stderr."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["otelprof", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-    captured = capsys.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, captured.out, captured.err
 
 
 def test_validate_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

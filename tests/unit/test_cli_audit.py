@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from otelprof.cli.app import main
+from tests.unit.command import otelprof
 
 RECORDED = Path(__file__).parents[1] / "data" / "github" / "issue_comment.created.json"
 
@@ -22,17 +22,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("OTELPROF_AUDIT_LOG", raising=False)
     (tmp_path / "approvers").write_text("approver\n", encoding="utf-8")
     return tmp_path
-
-
-def otelprof(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run the command: exit code, stdout, stderr."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["otelprof", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-    captured = capsys.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, captured.out, captured.err
 
 
 def by_hand(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str, str]:

@@ -15,7 +15,7 @@ from otelprof.clock import SystemClock
 from otelprof.telemetry.metrics import Metrics
 from otelprof.telemetry.process import observe_process
 from otelprof.telemetry.server import MetricsServer
-from tests.unit.test_cli import otelprof
+from tests.unit.command import otelprof
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from otelprof.cli.app import main
 from otelprof.config.units import parse_duration
 from otelprof.errors import ConfigError
 from otelprof.gate.config import GateConfig, load_gate_config
 from otelprof.gate.report_text import escaped
 from tests.gate_programs import Program, folded
+from tests.unit.command import otelprof
 
 ROOT = Path(__file__).parents[2]
 SLOW = "app.f00"
-
-
-def otelprof(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
-    """Run the command: exit code, stdout, stderr."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["otelprof", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-    captured = capsys.readouterr()
-    return int(caught.value.code or 0), captured.out, captured.err
 
 
 @pytest.fixture(scope="module")

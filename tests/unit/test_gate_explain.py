@@ -28,6 +28,7 @@ from otelprof.gate.figures import (
 )
 from otelprof.gate.runs import Work, read_runs
 from otelprof.gate.waiting import Kind, Site
+from tests.unit.command import otelprof
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -369,17 +370,6 @@ def test_reports_are_safe(tmp_path: Path) -> None:
     document: dict[str, Any] = json.loads(json.dumps(as_json(found)))
     assert "main.|`<img>`@owner [2J" == document["named"][0]["function"]  # the core takes out what is no text
     assert ("off-CPU", "a request") == (document["verdict"], document["costs_of"])
-
-
-def otelprof(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run the command: exit code, stdout, stderr."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["otelprof", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-    captured = capsys.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, captured.out, captured.err
 
 
 def test_the_command(

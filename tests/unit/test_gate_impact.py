@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otelprof.cli.app import main
 from otelprof.errors import PermanentError
 from otelprof.gate.amdahl import overall_speedup
 from otelprof.gate.antipatterns import cold_path, microbenchmark, missing_variants, single_run
 from otelprof.gate.impact import Calls, function_cost, impact
 from otelprof.gate.runs import read_runs
+from tests.unit.command import otelprof
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,17 +140,6 @@ def test_names_in_messages_are_printable() -> None:
     name = "f\x1b[2J"
     found = [*cold_path(name, 0), *microbenchmark(name, 10, 0.03), *missing_variants([name], [], [])]
     assert [True] * 3 == [str(one).isprintable() for one in found]
-
-
-def otelprof(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run the command: exit code, stdout, stderr."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["otelprof", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-    captured = capsys.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, captured.out, captured.err
 
 
 def test_the_command(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:

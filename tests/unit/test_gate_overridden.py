@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from otelprof.cli.app import main
 from otelprof.gate.audit import append
 from otelprof.gate.overridden import overridden
 from otelprof.gate.override import EVENT, Override, Scope, data
 from otelprof.gate.report_text import markdown, text
 from tests.gate_programs import Program, folded
+from tests.unit.command import otelprof
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,13 +130,3 @@ def test_the_gate_takes_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     code, out, err = otelprof(capsys, *with_log, "7")
     assert (3, "") == (code, out)
     assert "line 1: its hash is not that" in err
-
-
-def otelprof(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run the command: exit code, stdout, stderr."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["otelprof", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-    captured = capsys.readouterr()
-    return int(caught.value.code or 0), captured.out, captured.err

@@ -75,7 +75,7 @@ class PyroscopeExporter:
         self._pushers: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
-        """Make the pool; it connects with the first request.
+        """Make the client; it connects with the first request.
 
         Raises:
             ConfigError: a TLS file cannot be used.

@@ -42,7 +42,8 @@ class SlowCalls:
         timeout_secs: how long a call may wait, more than 0; up to a quarter more.
         message_bytes: what a message may have: what a call counts for that waits longer than a second.
         clock: what it is measured with.
-        name: of the thread that looks, which sleeps while no call waits.
+        name: of the thread that looks; it sleeps when none has come for a while: to wake it for each would
+            cost more than the call.
     """
 
     def __init__(self, timeout_secs: float, message_bytes: int, clock: Clock, name: str) -> None:
@@ -52,6 +53,7 @@ class SlowCalls:
         self._waiting: set[_Waiting] = set()
         self._changed = Condition()
         self._is_asleep = False
+        self._has_come = False
         self._is_closed = False
         self._thread = Thread(target=self._look, name=name, daemon=True)
 
@@ -77,7 +79,9 @@ class SlowCalls:
         waiting = _Waiting(context, memory, self._clock.monotonic())
         with self._changed:
             self._waiting.add(waiting)
+            self._has_come = True
             if self._is_asleep:
+                self._is_asleep = False
                 self._changed.notify()
         try:
             yield
@@ -97,7 +101,8 @@ class SlowCalls:
         interval_secs = min(_SLOW_SECS, self._timeout_secs * _LOOK_SHARE)
         with self._changed:
             while not self._is_closed:
-                self._is_asleep = not self._waiting
+                self._is_asleep = not (self._waiting or self._has_come)
+                self._has_come = False
                 self._changed.wait(None if self._is_asleep else interval_secs)
                 now = self._clock.monotonic()
                 for waiting in self._waiting:

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
 
 from otelprof.errors import PermanentError
 from otelprof.exporter.grpc_client import EXPORT, retry_delay_secs
-from otelprof.exporter.otlp_answer import VERSION_HEADER
+from otelprof.otlp_headers import VERSION, VERSION_HEADER
 from otelprof.telemetry.text import printable
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Replayer:
                 self._progress(record)
 
     def _send_one(self, export: grpc.UnaryUnaryMultiCallable[bytes, bytes], body: bytes) -> None:
-        metadata = (VERSION_HEADER, *self._target.headers)
+        metadata = ((VERSION_HEADER, VERSION), *self._target.headers)
         give_up_at = time.monotonic() + MAX_RETRY_SECS
         while True:
             started = time.monotonic()

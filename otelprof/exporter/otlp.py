@@ -22,7 +22,7 @@ from otelprof.config.header import check_header
 from otelprof.config.tls import ClientTLS
 from otelprof.errors import UnavailableError
 from otelprof.exporter.grpc_client import GrpcClient, GrpcSettings
-from otelprof.exporter.otlp_answer import VERSION_HEADER, NextHop
+from otelprof.exporter.otlp_answer import HEADERS, NextHop
 from otelprof.model import ComponentId
 
 _SCHEME: Final = re.compile(r"(https?://|dns:///)?(.*?)/?")
@@ -127,7 +127,7 @@ class OtlpExporter:
                 endpoint=config.endpoint,
                 tls=config.tls,
                 tls_path=f"exporters.{self._id}.tls",
-                metadata=(VERSION_HEADER, *secrets),
+                metadata=(*HEADERS, *secrets),
                 timeout_secs=config.timeout,
                 compression=config.compression,
                 authorization=None

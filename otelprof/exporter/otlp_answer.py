@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from otelprof._core import REVISIONS
 from otelprof.errors import PermanentError
+from otelprof.otlp_headers import REVISION_HEADER, VERSION, VERSION_HEADER
 from otelprof.telemetry.metrics import (
     EXPORTER_REJECTED_PROFILES,
     EXPORTER_SENT_BYTES,
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from otelprof._core import Profiles
     from otelprof.component import ComponentSettings
 
-# The newest collector refuses other values; absent means 1.
-VERSION_HEADER: Final = ("otlp-profiles-development-version", "1")
+HEADERS: Final = ((VERSION_HEADER, VERSION), (REVISION_HEADER, REVISIONS[-1]))
+"""What is said with each request that `to_otlp` wrote."""
 
 
 class NextHop:

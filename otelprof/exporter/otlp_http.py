@@ -18,7 +18,7 @@ from otelprof.config.exporter import ExporterConfig
 from otelprof.config.header import check_headers
 from otelprof.config.tls import ClientTLS
 from otelprof.exporter.http_client import HttpSettings, HttpUrl
-from otelprof.exporter.otlp_answer import VERSION_HEADER
+from otelprof.exporter.otlp_answer import HEADERS
 from otelprof.exporter.otlp_post import OtlpPost
 from otelprof.model import ComponentId
 
@@ -108,7 +108,7 @@ class OtlpHttpExporter(OtlpPost):
             headers={
                 "content-type": _MEDIA_TYPES[config.encoding],
                 **encoding,
-                **dict([VERSION_HEADER]),
+                **dict(HEADERS),
                 **{name: value.get_secret_value() for name, value in config.headers.items()},
             },
             tls=config.tls if config.url.startswith("https://") else None,

@@ -30,8 +30,8 @@ from otelprof.errors import (
     UnsupportedEncodingError,
     answer_for,
 )
+from otelprof.otlp_headers import SenderHeaders
 from otelprof.receiver.auth import AUTHORIZATION
-from otelprof.receiver.otlp_intake import VERSION_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from otelprof.receiver.otlp_intake import OtlpIntake
     from otelprof.receiver.traces_intake import TracesIntake
 
-    Take = Callable[[bytes, str | None, str, Reservation], Message | None]
+    Take = Callable[[bytes, SenderHeaders, str, Reservation], Message | None]
 
 PATH: Final = "/v1development/profiles"
 TRACES_PATH: Final = "/v1/traces"
@@ -101,7 +101,7 @@ def profiles_target(intake: OtlpIntake) -> Target:
 def traces_target(intake: TracesIntake) -> Target:
     """Traces, in protobuf."""
     return Target(
-        intake, {_PROTOBUF: _protobuf(lambda body, _version, _peer, memory: intake.take(body, memory))}
+        intake, {_PROTOBUF: _protobuf(lambda body, _said, _peer, memory: intake.take(body, memory))}
     )
 
 
@@ -213,8 +213,8 @@ class OtlpEndpoint:
                     body = await self._body(request, target, *admitted)
                 is_read = True
                 timeout.reschedule(None)
-                loop, version = asyncio.get_running_loop(), request.headers.get(VERSION_HEADER)
-                take = partial(form.take, body, version, _peer(request), admitted[1])
+                loop, said = asyncio.get_running_loop(), SenderHeaders.of(request.headers.items())
+                take = partial(form.take, body, said, _peer(request), admitted[1])
                 return await loop.run_in_executor(self._threads, take)
         except OverloadedError as error:
             if is_read:

@@ -22,9 +22,10 @@ from grpc_status import rpc_status
 
 from otelprof.config.listen import listen
 from otelprof.errors import OtelprofError
+from otelprof.otlp_headers import SenderHeaders
 from otelprof.receiver.admission import Readers
 from otelprof.receiver.auth import AUTHORIZATION, Clients, charge
-from otelprof.receiver.otlp_intake import GRACE_SECS, VERSION_HEADER, OtlpIntake
+from otelprof.receiver.otlp_intake import GRACE_SECS, OtlpIntake
 from otelprof.receiver.slow_calls import SlowCalls
 from otelprof.receiver.traces_intake import TRACES_EXPORT, TRACES_SERVICE, TracesIntake
 
@@ -209,7 +210,7 @@ class ExportService(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic
         """Answer one request: the bytes of an `ExportProfilesServiceResponse`, or an abort."""
 
         def take(body: bytes, memory: Reservation) -> Message | None:
-            return self._intake.take(body, _version(context), context.peer(), memory)
+            return self._intake.take(body, _said(context), context.peer(), memory)
 
         return self._answer(self._intake, messages, take, context, principal)
 
@@ -289,7 +290,5 @@ def host_of(peer: str) -> str:
     return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]") or peer
 
 
-def _version(context: grpc.ServicerContext) -> str | None:
-    """The development version that the client speaks; None when it does not say."""
-    said = {str(value) for key, value in context.invocation_metadata() if key == VERSION_HEADER}
-    return ", ".join(sorted(said)) if said else None
+def _said(context: grpc.ServicerContext) -> SenderHeaders:
+    return SenderHeaders.of(context.invocation_metadata())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.any_pb2 import Any
@@ -20,6 +21,7 @@ from otelprof.errors import (
     RetryableError,
     answer_for,
 )
+from otelprof.otlp_headers import VERSION, VERSION_HEADER
 from otelprof.receiver.admission import decoded
 from otelprof.telemetry import metrics
 from otelprof.telemetry.text import counted, printable
@@ -31,12 +33,11 @@ if TYPE_CHECKING:
     from otelprof._core import Limits, Rejection
     from otelprof.component import ComponentSettings
     from otelprof.consumer import Consumer, Reservation
+    from otelprof.otlp_headers import SenderHeaders
     from otelprof.telemetry.metric_spec import MetricSpec
 
     Decode = Callable[[bytes, Limits | None], Profiles]
 
-VERSION_HEADER: Final = "otlp-profiles-development-version"
-VERSION: Final = "1"
 # The collector's own words (otlpreceiver, v0.165).
 WRONG_VERSION: Final = f"invalid or unsupported {VERSION_HEADER}: supported version is {VERSION}"
 
@@ -70,7 +71,7 @@ class OtlpIntake:
     def take(
         self,
         body: bytes,
-        version: str | None,
+        said: SenderHeaders,
         peer: str,
         memory: Reservation,
         decode: Decode | None = None,
@@ -79,10 +80,11 @@ class OtlpIntake:
 
         Args:
             body: as it came, compressed or not.
-            version: what the client says in `VERSION_HEADER`; None, when it does not, is the one spoken here.
+            said: by the client; a version that it does not say is the one spoken here, and a revision is told
+                by the bytes.
             peer: who sent it, for the log.
             memory: of this request.
-            decode: how its bytes are read; None is `Profiles.decode`.
+            decode: how its bytes are read; None as protobuf.
 
         Returns:
             What was refused of it; None when nothing was.
@@ -92,12 +94,12 @@ class OtlpIntake:
         """
         self.counts.came(len(body))
         try:
-            if version is not None and version != VERSION:
+            if said.version not in {None, VERSION}:
                 raise InvalidRequestError(WRONG_VERSION)
             memory.take(len(body))
             # As the last request was; what cannot be taken is not worth reading.
             self._consumer.admit(int(len(body) * self._memory_per_wire_byte))
-            profiles = decoded(body, self._limits, memory, decode or Profiles.decode)
+            profiles = decoded(body, self._limits, memory, decode or _decode(said))
         except OtelprofError as error:
             self.counts.unread(error)
             raise
@@ -127,6 +129,13 @@ class OtlpIntake:
     def explain(self, error: Exception, peer: str) -> Status:
         """What a client is told of an error, which is logged: a bug always, others not too often."""
         return self._explanations.of(error, peer)
+
+
+def _decode(said: SenderHeaders) -> Decode:
+    """How protobuf is read."""
+    if said.revision == REVISIONS[-1]:
+        return partial(Profiles.decode, detect_revision=False)
+    return Profiles.decode
 
 
 class Explanations:

@@ -12,6 +12,7 @@ from otelprof._core import Limits, Profiles, Rejection
 from otelprof.component import ComponentSettings, Kind
 from otelprof.errors import AmbiguousRevisionError
 from otelprof.model import ComponentId
+from otelprof.otlp_headers import SenderHeaders
 from otelprof.receiver.admission import Admission
 from otelprof.receiver.otlp_intake import OtlpIntake
 from otelprof.telemetry.metrics import REQUESTS_BY_REVISION, REVISION_FIELDS_DROPPED, Metrics
@@ -69,7 +70,7 @@ def test_requests_are_counted_by_revision() -> None:
     """Each request counts under its revision, and what could not be carried under its field."""
     bench = Bench()
     for path in (OLD, OLD, CURRENT):
-        bench.intake.take(path.read_bytes(), None, "ipv4:10.0.0.1:1", room())
+        bench.intake.take(path.read_bytes(), SenderHeaders(), "ipv4:10.0.0.1:1", room())
     dropped = bench.metrics.value(REVISION_FIELDS_DROPPED, receiver="otlp", field="aggregation_temporality")
     assert (2, 1, 4) == (bench.count("1.7"), bench.count("1.10"), dropped)
 
@@ -81,7 +82,7 @@ def test_ambiguous_requests_are_counted() -> None:
     sample = build.sample(profile, moments=[0], attributes={"thread.name": "main"})
     profile.attribute_indices.extend(sample.attribute_indices)
     with pytest.raises(AmbiguousRevisionError):
-        bench.intake.take(build.body, None, "", room())
+        bench.intake.take(build.body, SenderHeaders(), "", room())
     assert 1 == bench.count("ambiguous")
 
 
@@ -90,9 +91,9 @@ def test_a_warning_names_the_sender() -> None:
     bench = Bench()
     with capture_logs() as logs:
         for peer in ("ipv4:10.0.0.1:1", "ipv4:10.0.0.2:1"):
-            bench.intake.take(OLD.read_bytes(), None, peer, room())
-        bench.intake.take(CURRENT.read_bytes(), None, "ipv4:10.0.0.3:1", room())
+            bench.intake.take(OLD.read_bytes(), SenderHeaders(), peer, room())
+        bench.intake.take(CURRENT.read_bytes(), SenderHeaders(), "ipv4:10.0.0.3:1", room())
         bench.clock.advance(60.0)
-        bench.intake.take(OLD.read_bytes(), None, "ipv4:10.0.0.2:1", room())
+        bench.intake.take(OLD.read_bytes(), SenderHeaders(), "ipv4:10.0.0.2:1", room())
     told = [(line["log_level"], line["revision"], line["peer"], line["suppressed"]) for line in logs]
     assert [("warning", "1.7", "ipv4:10.0.0.1:1", 0), ("warning", "1.7", "ipv4:10.0.0.2:1", 1)] == told

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import zstandard
 
 from otelprof.exporter.datadog.intake import http_settings
-from otelprof.exporter.otlp_answer import VERSION_HEADER
 from otelprof.exporter.otlp_post import OtlpPost
+from otelprof.otlp_headers import VERSION, VERSION_HEADER
 
 if TYPE_CHECKING:
     from otelprof._core import Profiles
@@ -21,7 +21,7 @@ _ZSTD_LEVEL: Final = 1
 _HEADERS: Final = {
     "content-type": "application/x-protobuf",
     "content-encoding": "zstd",
-    **dict([VERSION_HEADER]),
+    VERSION_HEADER: VERSION,
 }
 
 

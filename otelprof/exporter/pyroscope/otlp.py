@@ -21,10 +21,10 @@ from otelprof._core import Limits, Profiles
 from otelprof.config.tls import ClientTLS
 from otelprof.errors import OverloadedError, RequestTooLargeError, UnavailableError
 from otelprof.exporter.grpc_client import GrpcClient, GrpcSettings
-from otelprof.exporter.otlp_answer import VERSION_HEADER
 from otelprof.exporter.pyroscope.labels import NAME, SERVICE_NAME
 from otelprof.exporter.pyroscope.names import naming
 from otelprof.exporter.pyroscope.push import UnansweredError, request_headers
+from otelprof.otlp_headers import VERSION, VERSION_HEADER
 
 if TYPE_CHECKING:
     from otelprof._core import PprofPiece
@@ -63,7 +63,7 @@ class OtlpClient:
                 endpoint=config.endpoint,
                 tls=config.tls if is_secure else ClientTLS(insecure=True),
                 tls_path=tls_path,
-                metadata=(VERSION_HEADER, *request_headers(config).items()),
+                metadata=((VERSION_HEADER, VERSION), *request_headers(config).items()),
                 timeout_secs=config.timeout,
                 compression=config.compression,
             )

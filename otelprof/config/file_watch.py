@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from otelprof.errors import ConfigError
+from otelprof.telemetry.admission_metrics import FILE_RELOADS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from otelprof.clock import Clock
+    from otelprof.component import ComponentSettings
 
     _State = tuple[tuple[int, int, int, int] | None, ...]
+
+T = TypeVar("T")
 
 
 class FileWatch:
@@ -47,6 +53,48 @@ class FileWatch:
 
     def _look(self) -> _State:
         return tuple(_state_of(path) for path in self._paths)
+
+
+class WatchedContent(Generic[T]):
+    """What some files hold, read again when they change; when it cannot be used, what was before stays.
+
+    Args:
+        what: they hold, for the log.
+        watch: over the files.
+        read: reads them; raises ConfigError when they cannot be used.
+        component: whose files they are.
+
+    Raises:
+        ConfigError: they cannot be used.
+    """
+
+    def __init__(
+        self, what: str, watch: FileWatch, read: Callable[[], T], component: ComponentSettings
+    ) -> None:
+        self._what = what
+        self._watch = watch
+        self._read = read
+        self._component = component
+        self._lock = Lock()
+        self._current = read()
+
+    def current(self) -> T:
+        """What to use now."""
+        if self._watch.has_changed():
+            with self._lock:
+                self._read_again()
+        return self._current
+
+    def _read_again(self) -> None:
+        id_, logger = str(self._component.id), self._component.logger
+        try:
+            self._current = self._read()
+        except ConfigError as error:
+            self._component.metrics.add(FILE_RELOADS, component=id_, outcome="failed")
+            logger.error("files cannot be used, those from before stay", what=self._what, error=str(error))  # noqa: TRY400 - whose traceback says nothing
+        else:
+            self._component.metrics.add(FILE_RELOADS, component=id_, outcome="reloaded")
+            logger.info("files were read again", what=self._what)
 
 
 def _state_of(path: Path) -> tuple[int, int, int, int] | None:

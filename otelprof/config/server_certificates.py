@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from otelprof.config.file_watch import FileWatch
+from otelprof.config.file_watch import FileWatch, WatchedContent
 from otelprof.config.pem import read_pem
 from otelprof.errors import ConfigError, ConfigProblem
-from otelprof.telemetry.admission_metrics import FILE_RELOADS
 
 if TYPE_CHECKING:
     from otelprof.component import ComponentSettings
@@ -54,30 +52,14 @@ class ServerCertificates:
     def __init__(self, tls: ServerTLS, path: str, component: ComponentSettings) -> None:
         self._tls = tls
         self._path = path
-        self._component = component
         files = [one for one in (tls.cert_file, tls.key_file, tls.client_ca_file) if one is not None]
         is_watched = tls.reload_interval > 0
-        self._watch = FileWatch(files if is_watched else (), tls.reload_interval, component.clock)
-        self._lock = Lock()
-        self._current = self._read()
+        watch = FileWatch(files if is_watched else (), tls.reload_interval, component.clock)
+        self._content = WatchedContent(f"certificates of {path}", watch, self._read, component)
 
     def current(self) -> Certificates:
         """Those to use now."""
-        if self._watch.has_changed():
-            with self._lock:
-                self._reload()
-        return self._current
-
-    def _reload(self) -> None:
-        component, logger = str(self._component.id), self._component.logger
-        try:
-            self._current = self._read()
-        except ConfigError as error:
-            self._component.metrics.add(FILE_RELOADS, component=component, outcome="failed")
-            logger.error("certificates cannot be used, those from before stay", error=str(error))  # noqa: TRY400 - whose traceback says nothing
-        else:
-            self._component.metrics.add(FILE_RELOADS, component=component, outcome="reloaded")
-            logger.info("certificates were read again", section=self._path)
+        return self._content.current()
 
     def _read(self) -> Certificates:
         """The files, which belong together.
@@ -85,16 +67,16 @@ class ServerCertificates:
         Raises:
             ConfigError: one cannot be read, is no PEM, or the key is not the certificate's.
         """
-        content = self._content()
+        content = self._files()
         for _ in range(_ATTEMPTS):
             context = self._context()
-            before, content = content, self._content()
+            before, content = content, self._files()
             if content == before:
                 break
         key, chain, client_ca = content
         return Certificates(key, chain, client_ca, context)
 
-    def _content(self) -> tuple[bytes, bytes, bytes | None]:
+    def _files(self) -> tuple[bytes, bytes, bytes | None]:
         tls, path = self._tls, self._path
         client_ca = None
         if tls.client_ca_file is not None:

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from otelprof.component import ComponentConfig, ComponentSettings, ExtensionFactory, Principal
-from otelprof.config.file_watch import FileWatch
+from otelprof.config.file_watch import FileWatch, WatchedContent
 from otelprof.config.header import check_header
 from otelprof.config.section import Section
 from otelprof.config.units import Size
 from otelprof.errors import ConfigError, ConfigProblem, OtelprofError, UnauthenticatedError, UnavailableError
 from otelprof.extension.rate_limit import RateLimit
-from otelprof.telemetry.admission_metrics import ADMISSION_REFUSED, FILE_RELOADS, TENANT_BYTES
+from otelprof.telemetry.admission_metrics import ADMISSION_REFUSED, TENANT_BYTES
 
 if TYPE_CHECKING:
     from otelprof.control import ServiceControl
+
+_Known = tuple[tuple[bytes, Principal], ...]
 
 _HEADER: Final = "authorization"
 _MIN_TOKEN_CHARS: Final = 16
@@ -132,8 +134,7 @@ class BearerTokenAuth:
         self._path = f"extensions.{settings.id}"
         self._lock = Lock()
         self._rates: dict[str, RateLimit] = {}
-        self._known: tuple[tuple[bytes, Principal], ...] = ()
-        self._watch: FileWatch | None = None
+        self._known: WatchedContent[_Known] | None = None
 
     def start(self) -> None:
         """Read the files.
@@ -142,12 +143,12 @@ class BearerTokenAuth:
             ConfigError: one cannot be read, or holds something else.
         """
         files = [one.filename for one in self._config.sections.values() if one.filename is not None]
-        self._watch = FileWatch(files, _LOOK_SECS, self._settings.clock)
-        self._known = self._read()
+        watch = FileWatch(files, _LOOK_SECS, self._settings.clock)
+        self._known = WatchedContent("tokens", watch, self._read, self._settings)
 
     def shutdown(self) -> None:
         """Forget the tokens."""
-        self._watch, self._known = None, ()
+        self._known = None
 
     def authenticate(self, headers: Sequence[str]) -> Principal:
         """Who sends.
@@ -185,22 +186,12 @@ class BearerTokenAuth:
         scheme, _, token = headers[0].partition(" ")
         return token.strip().encode() if scheme.lower() == self._config.scheme.lower() else b""
 
-    def _current(self) -> tuple[tuple[bytes, Principal], ...]:
-        """The tokens; when files changed, those of the files, unless they cannot be used."""
-        if self._watch is not None and self._watch.has_changed():
-            component, logger = str(self._settings.id), self._settings.logger
-            try:
-                known = self._read()
-            except ConfigError as error:
-                self._settings.metrics.add(FILE_RELOADS, component=component, outcome="failed")
-                logger.error("files of tokens cannot be used, those from before stay", error=str(error))  # noqa: TRY400 - whose traceback says nothing
-            else:
-                self._known = known
-                self._settings.metrics.add(FILE_RELOADS, component=component, outcome="reloaded")
-                logger.info("files of tokens were read again", tokens=len(known))
-        return self._known
+    def _current(self) -> _Known:
+        """The tokens; none when it does not run."""
+        known = self._known
+        return () if known is None else known.current()
 
-    def _read(self) -> tuple[tuple[bytes, Principal], ...]:
+    def _read(self) -> _Known:
         """All tokens, with who has them.
 
         Raises:

@@ -28,6 +28,7 @@ from otelprof._core_policy import (
     ServiceDecided,
 )
 from otelprof._core_pprof import JoinedPprof, Pprof, PprofLayout, PprofPiece, ProfileOutline
+from otelprof._core_stacks import distinct_frames, joint_weights, length_delimited_fields, merge_stacks
 from otelprof._core_summary import Rejection, SummaryRow
 from otelprof._core_svg import svg_diff, svg_from_folded
 from otelprof._core_tables import ArrowRows as _ArrowRows
@@ -70,8 +71,12 @@ __all__ = [
     "TraceState",
     "WrittenSymbols",
     "__version__",
+    "distinct_frames",
     "gzip",
     "inflate",
+    "joint_weights",
+    "length_delimited_fields",
+    "merge_stacks",
     "svg_diff",
     "svg_from_folded",
 ]

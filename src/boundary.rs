@@ -13,6 +13,7 @@ mod merge;
 mod policy;
 mod pprof;
 mod profiles;
+mod stacks;
 mod svg;
 mod table_bytes;
 mod tables;
@@ -107,6 +108,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<WrittenSymbols>()?;
     module.add_function(wrap_pyfunction!(deflate::gzip, module)?)?;
     module.add_function(wrap_pyfunction!(inflate::inflate, module)?)?;
+    module.add_function(wrap_pyfunction!(stacks::distinct_frames, module)?)?;
+    module.add_function(wrap_pyfunction!(stacks::joint_weights, module)?)?;
+    module.add_function(wrap_pyfunction!(stacks::length_delimited_fields, module)?)?;
+    module.add_function(wrap_pyfunction!(stacks::merge_stacks, module)?)?;
     module.add_function(wrap_pyfunction!(svg::svg_diff, module)?)?;
     module.add_function(wrap_pyfunction!(svg::svg_from_folded, module)?)?;
     module.add("LINK_STATES", PyTuple::new(py, LinkState::ALL.map(LinkState::label))?)?;

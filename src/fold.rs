@@ -111,17 +111,20 @@ impl Profiles {
     /// Stacks as columns: what `fold` gives, without one text a stack.
     #[expect(clippy::cast_precision_loss, reason = "what is done with them is statistics")]
     pub fn stack_columns(&self, selection: Selection<'_>) -> StackColumns {
-        let names = self.all_frames();
         let mut columns = StackColumns::default();
-        let mut known: HashMap<&str, u32> = HashMap::new();
+        let mut known = HashMap::new();
+        let mut of_location: Vec<Option<Vec<u32>>> = vec![None; self.dictionary.locations.mapping.len()];
         for (stack, total) in self.stack_totals(selection) {
-            for frame in self.stack_frames(stack, &names) {
-                let next = columns.names.len() as u32;
-                let place = *known.entry(frame).or_insert(next);
-                if place == next {
-                    columns.names.push(frame.to_owned());
-                }
-                columns.frames.push(place);
+            let start = columns.frames.len();
+            for &location in self.dictionary.stacks.row(stack).iter().rev() {
+                let places = of_location[location as usize].get_or_insert_with(|| {
+                    let names = self.frames(location).into_iter().map(frame_name);
+                    names.map(|name| place(name.into_owned(), &mut known, &mut columns.names)).collect()
+                });
+                columns.frames.extend_from_slice(places);
+            }
+            if columns.frames.len() == start {
+                columns.frames.push(place(NO_STACK.to_owned(), &mut known, &mut columns.names));
             }
             columns.ends.push(columns.frames.len() as u64);
             columns.values.push(total as f64);
@@ -149,6 +152,15 @@ impl Profiles {
         top.sort_unstable_by(|(a_name, a), (b_name, b)| b.0.cmp(&a.0).then_with(|| a_name.cmp(b_name)));
         top.into_iter().take(count).map(|(name, (own, total))| (name.to_owned(), own, total)).collect()
     }
+}
+
+/// The place of a name among those that are known.
+fn place(name: String, known: &mut HashMap<String, u32>, names: &mut Vec<String>) -> u32 {
+    let next = names.len() as u32;
+    *known.entry(name).or_insert_with_key(|name| {
+        names.push(name.clone());
+        next
+    })
 }
 
 /// A name as one frame of a folded stack: hostile text, so neither the separator nor a control character stays.

@@ -2,7 +2,7 @@
 //!
 //! body → `inflate` → `decode` (over `wire`, `dictionary`, `value`; judged by `validate`, set right by `normalise`)
 //! → `revision` (an older one is translated and decoded again) → `profiles` → `collect` → `encode` → bytes; beside it
-//! `summary`, `fold`, `svg` and `speedscope`. `json` stands before `decode` and behind `encode`; other formats come in
+//! `summary`, `fold` (and `stacks`, over many of them), `svg` and `speedscope`. `json` stands before `decode` and behind `encode`; other formats (told apart by `fields`) come in
 //! through `pprof` and `folded` (over `assemble`), and `pprof` leads out too, `delta` before it. What the tracing side
 //! decided comes in through `spans`, stands in `decisions`, and is held against a policy by `traces`; `adjustments` change
 //! a policy for a while. What leaves for a backend that takes only gzip goes through `deflate`. `boundary` alone speaks Python.
@@ -13,6 +13,8 @@ pub mod limits;
 pub mod deflate;
 pub mod inflate;
 pub mod wire;
+
+pub mod fields;
 
 pub mod columns;
 pub mod refusal;
@@ -61,6 +63,7 @@ pub mod traces;
 
 pub mod fold;
 pub mod speedscope;
+pub mod stacks;
 pub mod summary;
 pub mod svg;
 pub mod table_bytes;

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from otelprof._core import joint_weights
+from otelprof.gate.costs import LEFT_OUT, as_ends, as_frames
 from otelprof.gate.statistics import Noise, Tested, growth_test, noise_of, winsorised
 
 if TYPE_CHECKING:
@@ -89,8 +91,7 @@ class Comparison:
     def groups(self) -> dict[int, tuple[int, ...]]:
         """Functions of the universe that are tested, each with itself and the wrappers that it stands for."""
         universe = self.universe
-        presence = self.table.presence[:, universe]
-        joint = (presence.T @ presence.multiply(self._weights[:, None]).tocsr()).toarray()
+        joint = self._joint(universe)
         costs = np.diag(joint)
         same = joint >= SAME_SAMPLES * np.maximum(costs[:, None], costs[None, :])
         left = np.ones(len(universe), dtype=bool)
@@ -142,6 +143,15 @@ class Comparison:
         column: Any = self.table.presence[:, [function]].toarray()
         is_in: NDArray[np.bool_] = column.ravel() > 0
         return is_in
+
+    def _joint(self, functions: Ints) -> Floats:
+        """What stacks cost that both of two functions are in: functions x functions."""
+        table, count = self.table, len(functions)
+        rows = np.full(len(table.functions), LEFT_OUT)
+        rows[functions] = np.arange(count)
+        columns = as_frames(table.frames), as_ends(table.starts[1:])
+        joint = joint_weights(*columns, self._weights.astype("<f8").tobytes(), as_frames(rows), count)
+        return np.frombuffer(joint, "<f8").reshape(count, count)
 
     @cached_property
     def _weights(self) -> Floats:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy import sparse
 
+from otelprof._core import distinct_frames, merge_stacks
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Places = NDArray[np.uint32] | NDArray[np.int64]
     Sparse = Any  # scipy ships no types
 
 MIN_SHARE: Final = 0.002
 """Of all costs of a run: a function that is below in every run is part of its callers."""
 REST: Final = "(everything else)"
+LEFT_OUT: Final = 2**32 - 1
+"""The place of a function that the core leaves out."""
+_KINDS: Final = ("<u4", "<u8", "<u4")
+"""Of the core's columns: frames, ends, and which stack another one is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +95,8 @@ class CostTable:
 class _Stacks:
     """Stacks of one run, in places of functions that all runs share."""
 
-    frames: Ints
-    lengths: Ints
+    frames: Places
+    ends: Ints
     values: Floats
 
 
@@ -120,7 +127,7 @@ def cost_table(
     kept = frozenset(keep)
     if kept:
         large |= np.array([name in kept for name in names])
-    return _table([name for name, is_large in zip(names, large, strict=True) if is_large], large, runs)
+    return _table(names, large, cumulative, runs)
 
 
 class _Places(dict[str, int]):
@@ -145,8 +152,10 @@ class _Places(dict[str, int]):
 
 def _stacks(profile: RunProfile, places: _Places, each: float) -> _Stacks:
     """The stacks of a run, with names as they are compared, and cut where frames are folded."""
-    place = np.fromiter(map(places.__getitem__, profile.names), dtype=np.int64, count=len(profile.names))
+    place = np.fromiter(map(places.__getitem__, profile.names), dtype=np.uint32, count=len(profile.names))
     folded = np.array(places.folded, dtype=bool)[place]
+    if not folded.any():
+        return _Stacks(place[profile.frames], profile.ends, profile.values / each)
     starts = np.concatenate(([0], profile.ends[:-1]))
     lengths = profile.ends - starts
     at = np.arange(len(profile.frames))
@@ -155,73 +164,64 @@ def _stacks(profile: RunProfile, places: _Places, each: float) -> _Stacks:
     # A stack of nothing else keeps its root.
     left = np.maximum(np.minimum(first - starts, lengths), 1)
     is_left = at < np.repeat(starts + left, lengths)
-    return _Stacks(place[profile.frames[is_left]], left, profile.values / each)
-
-
-def _presence(frames: Ints, lengths: Ints, count: int) -> Sparse:
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    # Counting sort, not a comparison: a function that is in a stack twice is there once.
-    presence = sparse.csr_matrix((np.ones(len(frames)), frames, starts), shape=(len(lengths), count))
-    presence.sum_duplicates()
-    presence.data[:] = 1.0
-    return presence
+    return _Stacks(place[profile.frames[is_left]], np.cumsum(left), profile.values / each)
 
 
 def _cumulative(run: _Stacks, count: int) -> Floats:
-    cumulative: Floats = _presence(run.frames, run.lengths, count).T @ run.values
+    cumulative: Floats = presence_of(run.frames, run.ends, count).T @ run.values
     return cumulative
 
 
-def _table(functions: list[str], large: NDArray[np.bool_], runs: Sequence[_Stacks]) -> CostTable:
+def _table(
+    names: Sequence[str], large: NDArray[np.bool_], cumulative: Floats, runs: Sequence[_Stacks]
+) -> CostTable:
     """The stacks of all runs, without functions that are too small, each stack once."""
+    functions = [name for name, is_large in zip(names, large, strict=True) if is_large]
     rest = len(functions)
-    place = np.full(len(large), -1, dtype=np.int64)
+    place = np.full(len(large), LEFT_OUT, dtype=np.uint32)
     place[large] = np.arange(rest)
-    frames, lengths = [], []
-    for run in runs:
-        mapped = place[run.frames]
-        of_stack = np.repeat(np.arange(len(run.lengths)), run.lengths)
-        left = np.bincount(of_stack[mapped >= 0], minlength=len(run.lengths))
-        # A stack without any large function is one of the rest: its first frame stays as that.
-        first = np.concatenate(([0], np.cumsum(run.lengths)[:-1]))
-        mapped[first[left == 0]] = rest
-        frames.append(mapped[mapped >= 0])
-        lengths.append(np.maximum(left, 1))
-    all_frames, all_lengths = np.concatenate(frames), np.concatenate(lengths)
+    columns = [(as_frames(run.frames), as_ends(run.ends)) for run in runs]
+    # A stack without any large function is one of the rest.
+    merged = merge_stacks(columns, as_frames(place), rest + 1, rest)
+    frames, ends, which = (np.frombuffer(one, kind) for one, kind in zip(merged, _KINDS, strict=True))
     values = np.concatenate([run.values for run in runs])
-    of_run = np.repeat(np.arange(len(runs)), [len(run.lengths) for run in runs])
-    starts = np.concatenate(([0], np.cumsum(all_lengths)))
-    _, chosen, same = np.unique(
-        _digests(all_frames, starts, rest + 1), return_index=True, return_inverse=True
-    )
-    table = sparse.csr_matrix((values, (same, of_run)), shape=(len(chosen), len(runs)))
-    pieces = np.repeat(starts[chosen], all_lengths[chosen])
-    new_starts = np.concatenate(([0], np.cumsum(all_lengths[chosen])))
-    within = np.arange(new_starts[-1]) - np.repeat(new_starts[:-1], all_lengths[chosen])
-    of_unique = all_frames[pieces + within]
-    presence = _presence(of_unique, all_lengths[chosen], rest + 1)
+    of_run = np.repeat(np.arange(len(runs)), [len(run.ends) for run in runs])
+    table = sparse.csr_matrix((values, (which, of_run)), shape=(len(ends), len(runs)))
+    starts = np.concatenate(([0], ends.astype(np.int64)))
+    of_rest = np.asarray(table[frames[starts[:-1]] == rest].sum(axis=0))
     return CostTable(
         functions=(*functions, REST),
-        frames=of_unique,
-        starts=new_starts,
+        frames=frames.astype(np.int64),
+        starts=starts,
         values=table,
-        presence=presence,
-        cumulative=(presence.T @ table).toarray(),
+        presence=presence_of(frames, starts[1:], rest + 1),
+        # What a function costs with all below it is the same when others are taken out of the stacks.
+        cumulative=np.vstack([cumulative[large], of_rest.reshape(1, -1)]),
         totals=np.asarray(table.sum(axis=0)).ravel(),
     )
 
 
-def _digests(frames: Ints, starts: Ints, count: int) -> NDArray[np.uint64]:
-    """A number for each stack that is the same for the same frames in the same order, and for no others.
+def presence_of(frames: Places, ends: Ints, count: int) -> Sparse:
+    """Stacks x functions, sparse: 1 where the function is in the stack.
 
-    A polynomial over 2^64 with a random number for each function: two of a million stacks meet with a
-    probability of 3e-8.
+    Args:
+        frames: of all stacks: places of functions.
+        ends: where in `frames` each stack ends.
+        count: how many functions there are.
     """
-    random = np.random.default_rng(20260101)
-    of_function = random.integers(0, 2**64, size=count, dtype=np.uint64)
-    lengths = np.diff(starts)
-    of_depth = random.integers(0, 2**64, size=int(lengths.max(initial=1)), dtype=np.uint64) | np.uint64(1)
-    depth = np.arange(len(frames)) - np.repeat(starts[:-1], lengths)
-    terms = of_function[frames] * of_depth[depth]
-    digests: NDArray[np.uint64] = np.add.reduceat(terms, starts[:-1])
-    return digests
+    columns = distinct_frames(as_frames(frames), as_ends(ends), count)
+    places, starts = np.frombuffer(columns[0], _KINDS[0]), np.frombuffer(columns[1], _KINDS[1])
+    return sparse.csr_matrix(
+        (np.ones(len(places)), places.astype(np.int32), np.concatenate(([0], starts.astype(np.int64)))),
+        shape=(len(starts), count),
+    )
+
+
+def as_frames(places: Places) -> bytes:
+    """Places of functions as the core has them."""
+    return places.astype(_KINDS[0], copy=False).tobytes()
+
+
+def as_ends(ends: Ints) -> bytes:
+    """Ends of stacks as the core has them."""
+    return ends.astype(_KINDS[1], copy=False).tobytes()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from otelprof._core import Limits, Profiles, inflate
+from otelprof._core import Limits, Profiles, inflate, length_delimited_fields
 from otelprof.errors import InvalidRequestError, PermanentError, RequestTooLargeError
 from otelprof.recording.framing import FIRST_BYTES, Frames
 
@@ -37,8 +37,6 @@ _OTLP_SUFFIXES: Final = (".otlp", ".pb")
 _HEAD_BYTES: Final = 4096
 _FOLDED: Final = re.compile(rb"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+ -?[0-9]+")
 _PPROF_STRING_TABLE: Final = 6
-_MAX_VARINT_BYTES: Final = 10
-_LENGTH_DELIMITED: Final = 2
 
 
 class Format(StrEnum):
@@ -157,7 +155,7 @@ def format_of(body: bytes) -> Format:
         return Format.OTLP_JSON
     if _is_folded(body):
         return Format.FOLDED
-    fields = _fields(body)
+    fields = length_delimited_fields(body)
     if fields is None:
         message = (
             "it is in no format that is known; tried: length-delimited records, OTLP/JSON, folded stacks, "
@@ -173,39 +171,6 @@ def _is_folded(body: bytes) -> bool:
     long = len(first) == _HEAD_BYTES and b"\n" in body
     line = body[: body.index(b"\n")] if long else first
     return _FOLDED.fullmatch(line.strip()) is not None
-
-
-def _fields(body: bytes) -> set[int] | None:
-    """The numbers of the length-delimited fields of a protobuf message; None when it is none."""
-    keys: set[int] = set()
-    at, size = 0, len(body)
-    while at < size:
-        key = body[at]
-        if key < 1 << 7:  # nearly all are: a large pprof has a hundred thousand
-            at += 1
-        else:
-            key, at = _varint(body, at)
-        keys.add(key)
-        wire = key & 7
-        if wire == _LENGTH_DELIMITED and at < size and body[at] < 1 << 7:
-            at += 1 + body[at]
-        elif wire in {0, _LENGTH_DELIMITED}:
-            length, at = _varint(body, at)
-            at += length if wire else 0
-        else:
-            at += {1: 8, 5: 4}.get(wire, size + 1)
-    is_whole = at == size and all(key >> 3 for key in keys)
-    return {key >> 3 for key in keys if key & 7 == _LENGTH_DELIMITED} if is_whole else None
-
-
-def _varint(body: bytes, at: int) -> tuple[int, int]:
-    """A varint and where it ends; past the end of the body when it is none."""
-    value = 0
-    for place, byte in enumerate(body[at : at + _MAX_VARINT_BYTES]):
-        value |= (byte & 0x7F) << (7 * place)
-        if byte < 1 << 7:
-            return value, at + place + 1
-    return 1, len(body) + 1
 
 
 def _framed(file: BinaryIO) -> Recording:

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::stacks::little_endian;
 use super::{Profiles, work};
 use crate::fold::Selection;
 
@@ -23,9 +24,9 @@ impl Profiles {
     ) -> PyResult<(Vec<String>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let (names, frames, ends, values) = work(py, || {
             let columns = self.inner.stack_columns(Selection { service, sample_type });
-            let frames: Vec<u8> = columns.frames.iter().flat_map(|frame| frame.to_le_bytes()).collect();
-            let ends: Vec<u8> = columns.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-            let values: Vec<u8> = columns.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let frames = little_endian(&columns.frames, u32::to_le_bytes);
+            let ends = little_endian(&columns.ends, u64::to_le_bytes);
+            let values = little_endian(&columns.values, f64::to_le_bytes);
             (columns.names, frames, ends, values)
         })?;
         Ok((names, PyBytes::new(py, &frames), PyBytes::new(py, &ends), PyBytes::new(py, &values)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from otelprof.cli import sides
 from otelprof.cli.gate_options import require_arithmetic
 
 if TYPE_CHECKING:
@@ -26,50 +27,69 @@ class DiffFormat(StrEnum):
 
 
 def diff(  # noqa: PLR0913 - the options of the command
-    before: Annotated[Path, typer.Argument(help="A profile, a run folder, or a folder of runs.")],
-    after: Annotated[Path, typer.Argument(help="The same of the other version.")],
+    before: Annotated[str | None, typer.Argument(help=f"The earlier version: {sides.SIDE}.")] = None,
+    after: Annotated[str | None, typer.Argument(help="The later version.")] = None,
     *,
     of_type: Annotated[
         str | None, typer.Option("--type", help="Of profile, as alloc; cpu without it.")
     ] = None,
     service: Annotated[str | None, typer.Option(help="Only of this service.name.")] = None,
     work: Annotated[
-        str, typer.Option(help="What cost is divided by: requests=7000, or a key of run.json.")
-    ] = "requests",
+        str | None, typer.Option(help="What cost is divided by: requests=7000, or a key of run.json.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, max=10_000, help="How many functions to show.")] = 20,
     kind: Annotated[DiffFormat, typer.Option("--format", help="What to write.")] = DiffFormat.TEXT,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to; stdout without it.")
     ] = None,
+    store: sides.Store = None,
+    label: sides.Labels = None,
+    since: sides.Since = None,
+    until: sides.Until = None,
+    store_option: sides.StoreOptions = None,
 ) -> None:
-    """Compare two profiles function by function. It tests nothing: for a verdict see `otelprof gate`."""
-    require_arithmetic()
-    import json
+    """Compare two profiles function by function. It tests nothing: for a verdict see `otelprof gate`.
 
+    With --store and no sides: the two versions (service.version) that came last.
+    """
+    require_arithmetic()
     from otelprof.cli.output import print_warnings, write
     from otelprof.errors import ConfigProblem
     from otelprof.gate.difference import difference
     from otelprof.gate.names import NameRules
-    from otelprof.gate.runs import Work, read_runs
+    from otelprof.gate.runs import DEFAULT_WORK_KEY, Work
 
     try:
-        unit = Work.parse(work)
+        unit = Work.parse(work or DEFAULT_WORK_KEY)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    arguments = sides.StoreArguments(store, store_option, service, label, since, until)
     wanted = None if of_type is None else [of_type]
-    sides = [read_runs(path, service=service, types=wanted) for path in (before, after)]
-    found = difference(sides[0], sides[1], of_type, unit, NameRules())
+    reader = sides.Sides(arguments, wanted, work=unit.key)
+    if before is None or after is None:
+        if before is not None or store is None:
+            message = "two sides are needed, or --store for the two versions that came last"
+            raise typer.BadParameter(message)
+        before, after = reader.last_versions()
+    read = [reader.read(text) for text in (before, after)]
+    unit = unit if work else sides.unit_of(read, unit)
+    found = difference(read[0].runs, read[1].runs, of_type, unit, NameRules())
+    print_warnings(ConfigProblem("", one) for one in found.warnings)
+    write(_content(found, kind, top), output)
+
+
+def _content(found: Difference, kind: DiffFormat, top: int) -> str:
+    import json
+
     match kind:
         case DiffFormat.SVG:
-            content = found.svg()
+            return found.svg()
         case DiffFormat.JSON:
-            content = json.dumps(_json(found, top), indent=2) + "\n"
+            return json.dumps(_json(found, top), indent=2) + "\n"
         case DiffFormat.MARKDOWN:
-            content = _markdown(found, top)
+            return _markdown(found, top)
         case DiffFormat.TEXT:
-            content = _text(found, top)
-    print_warnings(ConfigProblem("", one) for one in found.warnings)
-    write(content, output)
+            return _text(found, top)
 
 
 def _json(found: Difference, top: int) -> dict[str, Any]:

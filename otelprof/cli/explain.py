@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from otelprof.cli import sides
 from otelprof.cli.gate_options import require_arithmetic
 from otelprof.cli.report_format import PageFormat
 
@@ -23,10 +24,8 @@ _Cpu = Annotated[str | None, typer.Option(help="Busy CPU, as 58%, or in cores.")
 
 def explain(  # noqa: PLR0913 - these are the options of the command
     *,
-    before: Annotated[
-        Path | None, typer.Option(help="Profiles before: a run folder, a folder of them, or a file.")
-    ] = None,
-    after: Annotated[Path | None, typer.Option(help="Profiles after.")] = None,
+    before: Annotated[str | None, typer.Option(help=f"Profiles before: {sides.SIDE}.")] = None,
+    after: Annotated[str | None, typer.Option(help="Profiles after.")] = None,
     work: Annotated[
         str, typer.Option(help="What a run did: requests=7000, or the key of each run.json.")
     ] = "requests",
@@ -41,6 +40,13 @@ def explain(  # noqa: PLR0913 - these are the options of the command
     kind: Annotated[PageFormat, typer.Option("--format", help="For people, a pull request, machines.")] = (
         PageFormat.TEXT
     ),
+    service: Annotated[str | None, typer.Option(help="Only of this service.name.")] = None,
+    store: sides.Store = None,
+    label: sides.Labels = None,
+    since: sides.Since = None,
+    until: sides.Until = None,
+    window: sides.Window = None,
+    store_option: sides.StoreOptions = None,
 ) -> None:
     """Say which part of a change in latency is CPU, and which is waiting, and where.
 
@@ -54,7 +60,7 @@ def explain(  # noqa: PLR0913 - these are the options of the command
     from otelprof.gate.explain import explain as explained
     from otelprof.gate.explain_report import as_json, as_markdown, as_text
     from otelprof.gate.figures import measured, merged
-    from otelprof.gate.runs import Work, read_runs
+    from otelprof.gate.runs import Work
 
     if (before is None) != (after is None):
         message = "give --before and --after, or neither"
@@ -64,7 +70,10 @@ def explain(  # noqa: PLR0913 - these are the options of the command
         told = _told((latency_before, cpu_before), (latency_after, cpu_after), figures)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    runs_before, runs_after = (() if path is None else read_runs(path) for path in (before, after))
+    cut = sides.cut_of(window, None, sides.DEFAULT_WINDOW)
+    arguments = sides.StoreArguments(store, store_option, service, label, since, until, cut)
+    reader = sides.Sides(arguments, work=divided_by.key)
+    runs_before, runs_after = (() if side is None else reader.read(side).runs for side in (before, after))
     of_runs = measured(runs_before, runs_after, divided_by)
     found = explained(runs_before, runs_after, merged(told, of_runs), divided_by)
     content = {

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from otelprof.cli import gate_options as options
+from otelprof.cli import sides
 from otelprof.cli.gate_calibrate import calibrate
 from otelprof.cli.gate_override import override
 from otelprof.cli.report_format import PageFormat
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from otelprof.gate.check import Checked
+    from otelprof.gate.config import GateConfig
     from otelprof.gate.override import Scope
 
 WRONG_USAGE: Final = 3
@@ -69,8 +71,8 @@ app.command()(override)
 def gate(  # noqa: PLR0913 - the options of the command
     context: typer.Context,
     *,
-    baseline: Annotated[Path | None, typer.Option(help="A folder of runs of the baseline.")] = None,
-    candidate: Annotated[Path | None, typer.Option(help="A folder of runs of the candidate.")] = None,
+    baseline: Annotated[str | None, typer.Option(help=f"The runs of the baseline: {sides.SIDE}.")] = None,
+    candidate: Annotated[str | None, typer.Option(help="The runs of the candidate.")] = None,
     config: options.ConfigFile = None,
     work: options.WorkUnit = None,
     kind: Annotated[PageFormat, typer.Option("--format", help="What to write.")] = PageFormat.TEXT,
@@ -87,29 +89,30 @@ def gate(  # noqa: PLR0913 - the options of the command
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the report goes; stdout without it.")
     ] = None,
+    service: Annotated[str | None, typer.Option(help="Only of this service.name.")] = None,
+    store: sides.Store = None,
+    label: sides.Labels = None,
+    since: sides.Since = None,
+    until: sides.Until = None,
+    window: sides.Window = None,
+    run_label: sides.RunLabel = None,
+    store_option: sides.StoreOptions = None,
 ) -> None:
     """Say whether a candidate costs more: exits with 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 on errors."""
     if context.invoked_subcommand is not None:
         return
     if baseline is None or candidate is None:
-        message = "--baseline and --candidate are both needed: each a folder of runs"
+        message = "--baseline and --candidate are both needed: each a folder of runs, or a selection"
         raise typer.BadParameter(message)
     options.require_arithmetic()
     from otelprof.cli.output import write
-    from otelprof.clock import SystemClock
-    from otelprof.gate.check import Verdict, check
+    from otelprof.gate.check import Verdict
     from otelprof.gate.override import Scope
     from otelprof.gate.report import report
-    from otelprof.gate.runs import read_runs
 
-    settings = options.read_config(config)
-    unit = options.work_unit(work, settings)
-    before, after = (
-        read_runs(path, service=settings.service, types=settings.types) for path in (baseline, candidate)
-    )
-    checked = check(
-        before, after, settings, unit, now=SystemClock().now(), keep=() if explain is None else (explain,)
-    )
+    cut = sides.cut_of(window, run_label, sides.DEFAULT_WINDOW)
+    arguments = sides.StoreArguments(store, store_option, service, label, since, until, cut)
+    checked = _checked((baseline, candidate), arguments, options.read_config(config), work, explain)
     drawn = None if flame_graph is None else _flame_graph(checked)
     if drawn is None:
         flame_graph = None
@@ -120,6 +123,26 @@ def gate(  # noqa: PLR0913 - the options of the command
         said = _overridden(said, audit_log, Scope(repository, pull_request, commit))
     write(_written(said, checked, kind, explain, flame_graph), output)
     raise typer.Exit(Verdict(said["verdict"]).exit_code)
+
+
+def _checked(
+    texts: tuple[str, str],
+    arguments: sides.StoreArguments,
+    settings: GateConfig,
+    work: str | None,
+    explain: str | None,
+) -> Checked:
+    """Read both sides, and compare them."""
+    from otelprof.clock import SystemClock
+    from otelprof.gate.check import check
+
+    unit = options.work_unit(work, settings)
+    reader = sides.Sides(arguments, settings.types, settings.service, unit.key)
+    before, after = (reader.read(text) for text in texts)
+    if work is None:
+        unit = sides.unit_of((before, after), unit)
+    keep = () if explain is None else (explain,)
+    return check(before.runs, after.runs, settings, unit, now=SystemClock().now(), keep=keep)
 
 
 def _overridden(said: dict[str, Any], log: Path, scope: Scope) -> dict[str, Any]:

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otelprof.cli import sides
 from otelprof.cli.gate_options import require_arithmetic
 from otelprof.cli.report_format import PageFormat
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def impact(  # noqa: PLR0913 - these are the options of the command
-    profiles: Annotated[
-        list[Path], typer.Argument(help="Of production: files, or folders of runs, in any format.")
-    ],
+    profiles: Annotated[list[str], typer.Argument(help=f"Of production: each {sides.SIDE}.")],
     *,
     function: Annotated[str, typer.Option(help="That becomes faster: its name in the profiles.")],
     speedup: Annotated[float, typer.Option(min=0.001, max=1e9, help="How many times: 10 is a tenth of it.")],
@@ -34,6 +32,12 @@ def impact(  # noqa: PLR0913 - these are the options of the command
     kind: Annotated[PageFormat, typer.Option("--format", help="For people, a pull request, machines.")] = (
         PageFormat.TEXT
     ),
+    service: Annotated[str | None, typer.Option(help="Only of this service.name.")] = None,
+    store: sides.Store = None,
+    label: sides.Labels = None,
+    since: sides.Since = None,
+    until: sides.Until = None,
+    store_option: sides.StoreOptions = None,
 ) -> None:
     """Say what a faster function is worth to the program, by its share of the cost in production.
 
@@ -49,21 +53,21 @@ def impact(  # noqa: PLR0913 - these are the options of the command
         seconds = None if cost_per_call is None else parse_duration(cost_per_call)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--cost-per-call") from error
-    cost = function_cost(_profiles(profiles, sample_type), function)
+    arguments = sides.StoreArguments(store, store_option, service, label, since, until)
+    cost = function_cost(_profiles(sides.Sides(arguments), profiles, sample_type), function)
     _print(found_impact(cost, speedup, Calls(calls_per_second, seconds)), kind)
 
 
-def _profiles(paths: Sequence[Path], sample_type: str) -> list[RunProfile]:
+def _profiles(reader: sides.Sides, texts: Sequence[str], sample_type: str) -> list[RunProfile]:
     """The profiles of a type.
 
     Raises:
         PermanentError: one cannot be read, or there is none of that type; says of which there are.
     """
     from otelprof.errors import PermanentError
-    from otelprof.gate.runs import read_runs
     from otelprof.telemetry.text import printable
 
-    runs = [run for path in paths for run in read_runs(path)]
+    runs = [run for text in texts for run in reader.read(text).runs]
     found = [run.profiles[sample_type] for run in runs if sample_type in run.profiles]
     if not found:
         types = sorted({name for run in runs for name in run.profiles})

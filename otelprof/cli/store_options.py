@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from otelprof.errors import PermanentError
     from otelprof.query.flamegraph import FlameGraph
     from otelprof.store.reader import StoreReader
     from otelprof.store.selection import Selection
@@ -200,16 +201,28 @@ def fail_empty(reader: StoreReader, selection: Selection, now: float) -> NoRetur
         typer.Exit: always.
     """
     from otelprof.cli.output import print_error
+
+    print_error(nothing_selected(selection))
+    say_why_empty(reader, selection, now)
+    raise typer.Exit(1)
+
+
+def nothing_selected(selection: Selection) -> PermanentError:
+    """What is to be said of a selection of which nothing was found."""
     from otelprof.errors import PermanentError
-    from otelprof.query.absence import why_empty
     from otelprof.telemetry.text import printable
 
-    print_error(PermanentError(printable(f"the store has no samples {_in_words(selection)}", 5000)))
+    return PermanentError(printable(f"the store has no samples {_in_words(selection)}", 5000))
+
+
+def say_why_empty(reader: StoreReader, selection: Selection, now: float) -> None:
+    """Say on stderr what the store knows of why nothing was found."""
+    from otelprof.query.absence import why_empty
+
     with progress("looking for the reason"):
         reasons = list(why_empty(reader, selection, now))
     for reason in reasons:
         note(reason)
-    raise typer.Exit(1)
 
 
 def _in_words(selection: Selection) -> str:

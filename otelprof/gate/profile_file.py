@@ -109,17 +109,30 @@ def read_profiles(path: Path, named_type: str | None, service: str | None = None
     if torn:
         message = f"{path}: its last {torn} bytes are no whole record: capture it again"
         raise PermanentError(message)
-    outlines = [outline for one in requests for outline in one.outlines if outline.sample_count]
-    found = _chosen(outlines, named_type)
-    if not found:
+    profiles = profiles_of(requests, named_type, service)
+    if not profiles:
         message = f"{path} holds no sample: capture it again, or leave it out"
         raise PermanentError(message)
-    profiles = [_profile(requests, outlines, name, key, service) for name, key in found.items()]
     empty = [one for one in profiles if not len(one.values)]
     if empty:
         message = f"{path} holds no {empty[0].type} sample of the service {service}: see the setting service"
         raise PermanentError(message)
     return profiles
+
+
+def profiles_of(
+    requests: Sequence[Profiles], named_type: str | None = None, service: str | None = None
+) -> list[RunProfile]:
+    """The profiles of a run, from requests that were read; none when these hold no sample.
+
+    Args:
+        requests: of the run.
+        named_type: as in `read_profiles`, as `service`.
+        service: what has no sample of it is empty.
+    """
+    outlines = [outline for one in requests for outline in one.outlines if outline.sample_count]
+    found = _chosen(outlines, named_type)
+    return [_profile(requests, outlines, name, key, service) for name, key in found.items()]
 
 
 def type_of(outline: ProfileOutline) -> str:

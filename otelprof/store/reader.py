@@ -32,7 +32,7 @@ _ATTEMPTS: Final = 3
 _MAX_ROWS: Final = 1_000_000
 """Of one answer: distinct stacks, times labels and, where asked for, links."""
 _LIMITS: Final = Limits(max_table_entries=10_000_000, max_profiles=1_000_000)
-_SURE_SUM: Final = float(2**62)
+SURE_SUM: Final = float(2**62)
 """Below this, a sum in doubles is near enough to say that none in int64 has overflowed."""
 _MAX_KEPT_PERIODS: Final = 200_000
 _OF_SAMPLES: Final = ("service", "sample_type", "unit", "stack_id", "value")
@@ -191,7 +191,7 @@ class StoreReader:
             f"FROM samples WHERE {selection.where()} GROUP BY {columns} ORDER BY sample_type, unit"
         )
         rows = self.bounded(sql)
-        if any(size >= _SURE_SUM for size in rows["size"].to_pylist()):
+        if any(size >= SURE_SUM for size in rows["size"].to_pylist()):
             # Values at the ends of int64: the core adds them up, with room.
             sql = (
                 f"SELECT {columns}, date, value, count, CAST(window_start AS BIGINT) AS first, "
@@ -226,9 +226,7 @@ class StoreReader:
             MissingSymbolError: a symbol is not in the snapshot: see `steadily`.
         """
         rows = of_type.rows
-        by_date: dict[str, set[int]] = {}
-        for date, stack_id in zip(rows["date"].to_pylist(), rows["stack_id"].to_pylist(), strict=True):
-            by_date.setdefault(str(date), set()).add(stack_id)
+        by_date = _by_date(rows)
         stacks, frames = self._symbols.of(by_date)
         columns = list(_OF_SAMPLES)
         if not labels:
@@ -238,6 +236,27 @@ class StoreReader:
         own = "labels_id, '' AS scope, '' AS scope_version, period_type, period_unit, period, attributes"
         sql = f"SELECT {own}, CASE WHEN FALSE THEN resource END AS resource FROM labels WHERE "
         found = self.query(sql + _with_ids(rows["labels_id"].to_pylist(), by_date))
+        return Profiles.from_tables(rows.select(columns), stacks, frames, found, limits=_LIMITS)
+
+    def with_periods(self, rows: Rows) -> Profiles:
+        """Rows of any sample types as a request, with their symbols: a Profile for each service and period.
+
+        Args:
+            rows: `service`, `sample_type`, `unit`, `stack_id`, `value`; `labels_id`, any with the period that
+                is meant; `date`, on which the stack and the labels were seen.
+
+        Raises:
+            MissingSymbolError: a symbol is not in the snapshot: see `steadily`.
+        """
+        by_date = _by_date(rows)
+        stacks, frames = self._symbols.of(by_date)
+        nothing = ", ".join(
+            f"CASE WHEN FALSE THEN {name} END AS {name}" for name in ("resource", "attributes")
+        )
+        own = f"labels_id, '' AS scope, '' AS scope_version, period_type, period_unit, period, {nothing}"
+        ids = _with_ids(rows["labels_id"].to_pylist(), by_date)
+        found = self.query(f"SELECT {own} FROM labels WHERE {ids}")
+        columns = [*_OF_SAMPLES, "labels_id"]
         return Profiles.from_tables(rows.select(columns), stacks, frames, found, limits=_LIMITS)
 
     def periods_of(self, labels_ids: Iterable[int], dates: Iterable[str]) -> Mapping[int, Period]:
@@ -262,6 +281,14 @@ def as_dicts(rows: Rows) -> list[dict[str, Any]]:
     """Rows as Python values by the names of their columns."""
     columns = [rows[name].to_pylist() for name in rows.column_names]
     return [dict(zip(rows.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _by_date(rows: Rows) -> dict[str, set[int]]:
+    """Ids of stacks by a date on which they were seen."""
+    by_date: dict[str, set[int]] = {}
+    for date, stack_id in zip(rows["date"].to_pylist(), rows["stack_id"].to_pylist(), strict=True):
+        by_date.setdefault(str(date), set()).add(stack_id)
+    return by_date
 
 
 def _with_ids(ids: Iterable[int], dates: Iterable[str]) -> str:

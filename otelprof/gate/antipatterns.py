@@ -7,13 +7,10 @@ was measured supports it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from otelprof.gate.amdahl import overall_speedup
 from otelprof.telemetry.text import counted, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
 
 COLD_GAIN: Final = 0.01
 """What a function is worth, made infinitely fast, below which it is a cold path."""
@@ -30,7 +27,7 @@ class Antipattern:
     """What a check found.
 
     Attributes:
-        check: which: `cold_path`, `microbenchmark`, `single_run` or `missing_variant`.
+        check: which: `cold_path`, `microbenchmark` or `single_run`.
         message: what is wrong, with the figures.
         refuses: whether nothing that was measured supports the claim.
     """
@@ -93,24 +90,3 @@ def single_run(runs_before: int, runs_after: int) -> list[Antipattern]:
         f" a change from noise; at least {MIN_RUNS} of each are needed, and 5 are advised"
     )
     return [Antipattern("single_run", message, refuses=True)]
-
-
-def missing_variants(
-    required: Iterable[str], before: Collection[str], after: Collection[str]
-) -> list[Antipattern]:
-    """Variants, as the states of a feature flag, that were not run.
-
-    Args:
-        required: those that are asked for.
-        before: those that the baseline has runs of.
-        after: those that the candidate has runs of.
-    """
-    found = []
-    for variant in required:
-        sides = (("baseline", before), ("candidate", after))
-        lacking = [name for name, there in sides if variant not in there]
-        if lacking:
-            name = printable(variant, _MAX_NAME_CHARS)
-            message = f"missing variant: there is no run of {name} of the {' and the '.join(lacking)}"
-            found.append(Antipattern("missing_variant", message, refuses=True))
-    return found

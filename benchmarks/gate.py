@@ -3,7 +3,7 @@
 Sides are drawn from recorded runs, without putting one back, and from runs that are made by chance with more
 noise than sampling has. Changes that cost nothing (inlined, extracted, renamed) are made to recorded stacks.
 
-    python benchmarks/gate.py --pairs 1000
+    python benchmarks/gate.py --pairs 1000 --workers 2
     python benchmarks/gate.py --power           # the table of what is found
     python benchmarks/gate.py --speed           # 20 + 20 runs of 1 MB
 """
@@ -16,7 +16,9 @@ import json
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,7 +45,7 @@ from tests.gate_programs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -52,6 +54,10 @@ if TYPE_CHECKING:
 
 RECORDED: Final = Path(__file__).resolve().parents[2] / "shared/data/gates"
 SIZES: Final = (10, 5, 3)
+SIZES_MOVED: Final = (10, 5)
+SIZES_MADE: Final = ((10, 1000), (5, 2000), (3, 4000))
+"""And samples a run."""
+SEED: Final = 1
 CONFIG: Final = GateConfig(types=("cpu",))
 LIMITS_OF_A_FILE: Final = RequestLimits(max_body_bytes=1 << 28)
 CPU_TIME: Final = ("cpu", "nanoseconds")
@@ -62,6 +68,13 @@ SHARES: Final = (0.1, 0.3)
 UNCHANGED: Final = ("base", "aa", "aa-shift")
 POWER_TIMES: Final = 500
 CHANGES: Final = ("inlined", "extracted", "renamed")
+DEARER: Final = "itself 1.8 times as dear, with what it calls"
+BEYOND: Final = {
+    f"{DEARER} 1.5 times the threshold": 1.5,
+    f"{DEARER} 1 to 1.5 times the threshold": 1.0,
+    f"{DEARER} below the threshold": 0.0,
+}
+"""How far what grew is beyond the threshold, at the least."""
 
 
 @dataclass
@@ -87,44 +100,58 @@ class Tally:
         rates = [100 * self.verdicts[one] / self.pairs for one in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
         others = ", ".join(f"{name} {count}" for name, count in self.others.most_common(3)) or "-"
         return (
-            f"| {what} | {size} v {size} | {rates[0]:.1f} | {rates[1]:.1f} | "
+            f"| {what} | {size} v {size} | {self.pairs:,} | {rates[0]:.1f} | {rates[1]:.1f} | "
             f"{100 * self.named / self.pairs:.1f} | {others} |"
         )
 
 
-def recorded(folder: Path, pairs: int, regression: str) -> None:
-    """No change, the recorded regression, and latency changes that are none of the CPU."""
-    sides = {path.name: read_runs(path, types=["cpu"]) for path in sorted(folder.iterdir()) if path.is_dir()}
-    same = [name for name in UNCHANGED if name in sides]
-    runs = [run for name in (*same, "regress") for run in sides[name]]
-    pool = pool_of(runs, "cpu", CONFIG, WORK)
-    unchanged, regress = np.split(np.arange(len(runs)), [sum(len(sides[name]) for name in same)])
-    for size in SIZES:
-        tally = Tally()
-        for before, after in no_change_pairs(unchanged, size, pairs, 1):
-            tally.draw(pool, before, after)
-        print(tally.row(f"{folder.name}: no change", size), flush=True)
-    draw_sides(f"{folder.name}: `{regression}` slower", pool, (unchanged, regress), pairs, [regression])
-    for name in ("io", "io2"):
-        if f"{name}-before" in sides:
-            halves = sides[f"{name}-before"], sides[f"{name}-after"]
-            of_both = pool_of([*halves[0], *halves[1]], "cpu", CONFIG, WORK)
-            places = np.split(np.arange(sum(map(len, halves))), [len(halves[0])])
-            draw_sides(f"{folder.name}: {name}-before to -after", of_both, (places[0], places[1]), pairs)
+@cache
+def pool_of_sides(folder: Path, sides: Sequence[str]) -> tuple[Pool, tuple[Ints, ...]]:
+    """Recorded runs, and where those of each side stand; read once."""
+    runs = [read_runs(folder / side, types=["cpu"]) for side in sides]
+    ends = np.cumsum([len(one) for one in runs])
+    return pool_of([run for one in runs for run in one], "cpu", CONFIG, WORK), tuple(
+        np.split(np.arange(ends[-1]), ends[:-1])
+    )
 
 
-def draw_sides(
-    what: str, pool: Pool, halves: tuple[Ints, Ints], pairs: int, wanted: Collection[str] = ()
-) -> None:
+def unchanged_of(folder: Path) -> tuple[str, ...]:
+    """The sides of a recorded program that differ in nothing."""
+    return tuple(side for side in UNCHANGED if (folder / side).is_dir())
+
+
+def no_change(folder: Path, size: int, pairs: int) -> list[str]:
+    """Sides that are drawn from the same runs."""
+    pool, places = pool_of_sides(folder, (*unchanged_of(folder), "regress"))
+    tally = Tally()
+    for before, after in no_change_pairs(np.concatenate(places[:-1]), size, pairs, SEED):
+        tally.draw(pool, before, after)
+    return [tally.row(f"{folder.name}: no change", size)]
+
+
+def regressed(folder: Path, size: int, pairs: int, regression: str) -> list[str]:
+    """The recorded regression."""
+    pool, places = pool_of_sides(folder, (*unchanged_of(folder), "regress"))
+    halves = np.concatenate(places[:-1]), places[-1]
+    return [drawn(f"{folder.name}: `{regression}` slower", pool, halves, size, pairs, [regression])]
+
+
+def waiting(folder: Path, name: str, size: int, pairs: int) -> list[str]:
+    """A latency change that is none of the CPU."""
+    pool, places = pool_of_sides(folder, (f"{name}-before", f"{name}-after"))
+    return [drawn(f"{folder.name}: {name}-before to -after", pool, (places[0], places[1]), size, pairs)]
+
+
+def drawn(  # noqa: PLR0913, PLR0917 - what a row is made of
+    what: str, pool: Pool, halves: tuple[Ints, Ints], size: int, pairs: int, wanted: Collection[str] = ()
+) -> str:
     """Draw each side from its own runs."""
-    for size in SIZES:
-        tally, random = Tally(), np.random.default_rng(size)
-        # There is one way to draw all of them.
-        for _ in range(pairs if size < max(map(len, halves)) else 1):
-            tally.draw(
-                pool, random.permutation(halves[0])[:size], random.permutation(halves[1])[:size], wanted
-            )
-        print(tally.row(what, size), flush=True)
+    tally, random = Tally(), np.random.default_rng(size)
+    # There is one way to draw all of them.
+    for _ in range(pairs if size < max(map(len, halves)) else 1):
+        before, after = (random.permutation(half)[:size] for half in halves)
+        tally.draw(pool, before, after, wanted)
+    return tally.row(what, size)
 
 
 def changed(kind: str, stacks: Stacks, name: str, random: Generator) -> Stacks:
@@ -136,33 +163,28 @@ def changed(kind: str, stacks: Stacks, name: str, random: Generator) -> Stacks:
     return extracted(stacks, name, f"{name}.inner", 0.6, random)
 
 
-def moved(folder: Path, pairs: int, size: int, regression: str) -> None:
-    """Changes that cost nothing to a function of 5 % and more, alone, and with a regression on top."""
-    sides = [read_runs(folder / side, types=["cpu"]) for side in UNCHANGED if (folder / side).is_dir()]
+def moved(folder: Path, kind: str, size: int, pairs: int, regression: str) -> list[str]:
+    """Changes that cost nothing to a function of 5 % and more, alone, and with a regression on top.
+
+    Each run is changed once for each function, and sides are drawn from what came of it.
+    """
+    sides = [read_runs(folder / side, types=["cpu"]) for side in unchanged_of(folder)]
     runs = [stacks_of(run.profiles["cpu"]) for side in sides for run in side]
     functions = [name for name in functions_of(runs, 0.05) if regression not in name]
-    places = np.arange(2 * size)
-    for kind in CHANGES:
-        alone, on_top = Tally(), Tally()
-        random = np.random.default_rng(CHANGES.index(kind))
-        for _ in range(pairs):
-            order = random.permutation(len(runs))
-            before = [runs[at] for at in order[:size]]
-            name = str(random.choice(functions))
-            after = [changed(kind, runs[at], name, random) for at in order[size : 2 * size]]
-            worse = [slower(one, regression, 0.7, random) for one in after]
-            alone.draw(pool_of(as_runs([*before, *after]), "cpu", CONFIG, WORK), places[:size], places[size:])
-            on_top.draw(
-                pool_of(as_runs([*before, *worse]), "cpu", CONFIG, WORK),
-                places[:size],
-                places[size:],
-                [regression],
-            )
-        print(alone.row(f"{folder.name}: a function {kind}", size), flush=True)
-        print(
-            on_top.row(f"{folder.name}: a function {kind}, and `{regression}` 1.7 times as dear", size),
-            flush=True,
-        )
+    random = np.random.default_rng([CHANGES.index(kind), size])
+    alone, on_top, unchanged = Tally(), Tally(), as_runs(runs)
+    for name, times in Counter(random.choice(functions, pairs).tolist()).items():
+        after = [changed(kind, one, name, random) for one in runs]
+        worse = [slower(one, regression, 0.7, random) for one in after]
+        pool = pool_of([*unchanged, *as_runs(after), *as_runs(worse)], "cpu", CONFIG, WORK)
+        for _ in range(times):
+            before, other = np.split(random.permutation(len(runs))[: 2 * size], 2)
+            alone.draw(pool, before, other + len(runs))
+            on_top.draw(pool, before, other + 2 * len(runs), [regression])
+    return [
+        alone.row(f"{folder.name}: a function {kind}", size),
+        on_top.row(f"{folder.name}: a function {kind}, and `{regression}` 1.7 times as dear", size),
+    ]
 
 
 def as_runs(stacks: Sequence[Stacks]) -> list[Run]:
@@ -170,38 +192,37 @@ def as_runs(stacks: Sequence[Stacks]) -> list[Run]:
     return [Run(str(at), {"cpu": run_profile(one)}, {"requests": 1}) for at, one in enumerate(stacks)]
 
 
-def made(pairs: int) -> None:
+def made(size: int, samples: int, pairs: int) -> list[str]:
     """Programs that are made by chance: each pair another one, with 8 % noise and odd runs.
 
     One function becomes slower itself, or is called more often; where it does little itself, whoever carries
-    most of what it costs is as right a name.
+    most of what it costs is as right a name. What a function costs that becomes slower itself grows by less,
+    since it calls others: these are told apart by that.
     """
-    for size, samples in ((10, 1000), (5, 2000), (3, 4000)):
-        tallies = {
-            what: Tally() for what in ("no change", "itself 1.8 times as dear", "called 1.8 times as often")
-        }
-        places = np.arange(2 * size)
-        for seed in range(pairs):
-            program = Program(np.random.default_rng([size, seed]), functions=80, noise=0.08)
-            own, shares = program.own_shares(), program.shares()
-            chosen = max(program.names, key=lambda name: own[name] if own[name] <= SHARES[1] else 0.0)
-            caller = max(
-                program.names[1:], key=lambda name: shares[name] if shares[name] <= SHARES[1] else 0.0
-            )
-            below = [name for name in program.below(caller) if shares[name] >= 0.7 * shares[caller]]
-            for (what, tally), (factors, dearer, wanted) in zip(
-                tallies.items(),
-                (({}, {}, []), ({}, {chosen: 1.8}, [chosen]), ({caller: 1.8}, {}, below)),
-                strict=True,
-            ):
-                del what
-                stacks = [program.run(samples) for _ in range(size)]
-                stacks += [program.run(samples, factors, dearer) for _ in range(size)]
-                tally.draw(
-                    pool_of(as_runs(stacks), "cpu", CONFIG, WORK), places[:size], places[size:], wanted
-                )
-        for what, tally in tallies.items():
-            print(tally.row(f"made programs, {samples} samples a run: {what}", size), flush=True)
+    tallies = {what: Tally() for what in ("no change", "called 1.8 times as often", *BEYOND)}
+    places = np.arange(2 * size)
+    for seed in range(pairs):
+        program = Program(np.random.default_rng([size, seed]), functions=80, noise=0.08)
+        own, shares = program.own_shares(), program.shares()
+        chosen = max(program.names, key=lambda name: own[name] if own[name] <= SHARES[1] else 0.0)
+        caller = max(program.names[1:], key=lambda name: shares[name] if shares[name] <= SHARES[1] else 0.0)
+        below = [name for name in program.below(caller) if shares[name] >= 0.7 * shares[caller]]
+        beyond = 0.8 * own[chosen] * max(1 / shares[chosen] / LIMITS.growth, 1 / LIMITS.points)
+        dearer = next(what for what, least in BEYOND.items() if beyond >= least)
+        for what, slow, dear, wanted in (
+            ("no change", {}, {}, []),
+            (dearer, {}, {chosen: 1.8}, [chosen]),
+            ("called 1.8 times as often", {caller: 1.8}, {}, below),
+        ):
+            stacks = [program.run(samples) for _ in range(size)]
+            stacks += [program.run(samples, slow, dear) for _ in range(size)]
+            pool = pool_of(as_runs(stacks), "cpu", CONFIG, WORK)
+            tallies[what].draw(pool, places[:size], places[size:], wanted)
+    return [
+        tally.row(f"made programs, {samples} samples a run: {what}", size)
+        for what, tally in tallies.items()
+        if tally.pairs
+    ]
 
 
 def power() -> None:
@@ -263,10 +284,32 @@ def speed() -> None:
     print(f"20 + 20 runs of {np.mean(sizes) / 1e6:.2f} MB: {verdict} in {took:.1f} s, {used:.1f} s of CPU")
 
 
+def jobs(arguments: argparse.Namespace) -> Iterator[partial[list[str]]]:
+    """What makes the rows of the table, in its order; each can be done by a process of its own."""
+    pairs, regression = arguments.pairs, arguments.regression
+    fewer = max(pairs * 3 // 10, 1)
+    for folder in sorted(arguments.recorded.glob("*/")):
+        yield from (partial(no_change, folder, size, pairs) for size in SIZES)
+        yield from (partial(regressed, folder, size, pairs, regression) for size in SIZES)
+        for name in ("io", "io2"):
+            if (folder / f"{name}-before").is_dir():
+                yield from (partial(waiting, folder, name, size, pairs) for size in SIZES)
+        for size in SIZES_MOVED:
+            yield from (partial(moved, folder, kind, size, fewer, regression) for kind in CHANGES)
+    if arguments.recorded == RECORDED:
+        yield from (partial(made, size, samples, fewer) for size, samples in SIZES_MADE)
+
+
+def done(job: partial[list[str]]) -> list[str]:
+    """The rows of a job."""
+    return job()
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--pairs", type=int, default=1000, help="of those made by hand, three tenths")
+    parser.add_argument("--workers", type=int, default=1, help="processes; the figures are the same")
     parser.add_argument(
         "--recorded", type=Path, default=RECORDED, help="a folder of programs, each with folders of runs"
     )
@@ -277,12 +320,13 @@ def main() -> None:
     if arguments.power or arguments.speed:
         (power if arguments.power else speed)()
         return
-    print("| runs | sides | FAIL % | INCONCLUSIVE % | named % | other findings |\n|---|---|---|---|---|---|")
-    for folder in sorted(arguments.recorded.glob("*/")):
-        recorded(folder, arguments.pairs, arguments.regression)
-        moved(folder, arguments.pairs // 5, 10, arguments.regression)
-    if arguments.recorded == RECORDED:
-        made(arguments.pairs // 5)
+    print(
+        "| runs | sides | pairs | FAIL % | INCONCLUSIVE % | named % | other findings |\n"
+        "|---|---|---|---|---|---|---|"
+    )
+    with ProcessPoolExecutor(arguments.workers) as workers:
+        for rows in workers.map(done, jobs(arguments)):
+            print("\n".join(rows), flush=True)
 
 
 if __name__ == "__main__":

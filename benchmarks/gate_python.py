@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 HZ: Final = 500
+PARTS: Final = 150
+"""Of the work; a thousand samples a run, so that five runs are conclusive."""
 SIDES: Final = {"base": 1, "aa": 1, "aa-shift": 1, "regress": 2}
 """How often `normalise` does its work."""
 
@@ -83,7 +85,7 @@ def distance(one: str, other: str) -> int:
 def work(seed: int, times: int) -> int:
     """All of it, a fixed number of times."""
     found = 0
-    for part in range(60):
+    for part in range(PARTS):
         found += distances(rank(Counter(tokens(words(3000, seed + part), times)))[:150])
     return found
 
@@ -105,7 +107,7 @@ def profiled(folder: Path, seed: int, times: int) -> None:
     signal.setitimer(signal.ITIMER_PROF, 0)
     folder.mkdir(parents=True)
     (folder / "cpu.folded").write_text("".join(f"{stack} {count}\n" for stack, count in stacks.items()))
-    (folder / "run.json").write_text(json.dumps({"requests": 60}))
+    (folder / "run.json").write_text(json.dumps({"requests": PARTS}))
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from otelprof.gate.attribution import attribute, rest_of_total
+from otelprof.gate.redistribution import Whole, whole
 from otelprof.gate.statistics import MIN_RUNS, holm
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 TOTAL: Final = "(total)"
 MAX_RUNS_NEEDED: Final = 100
 _OWN_PART: Final = 0.5
-_FELL: Final = 0.05
-_MAY_HAVE_FALLEN: Final = 0.25
-_UPPER_BOUND: Final = 0.95
+_BOUND: Final = 0.95
 _SUSPECTED: Final = 0.5
 _SHOWN: Final = 3
 
@@ -105,9 +104,8 @@ class Judge:
 
     def judge(self) -> Judgement:
         """What the comparison says."""
-        tested, judgement = self._comparison.tested, self._judgement
+        judgement = self._judgement
         judgement.covered_share = covered_share(self._displacement, self._config, self._limits)
-        judgement.total_fell = bool(tested.p_of_fall[-1] <= _FELL)
         for row in range(len(self._rows) + 1):
             judgement.outcomes[self._name(row)] = self._first_outcome(row)
         candidates = [row for row in range(len(self._rows) + 1) if self._is_too_large(row)]
@@ -116,8 +114,10 @@ class Judge:
         for place in grown:
             if place not in found.values():
                 self._say(self._row_of[place], "its growth is that of functions that it calls")
+        happened = whole(self._comparison, list(found))
+        judgement.total_fell = happened is Whole.FELL
         for place, by in found.items():
-            self._place(place, by)
+            self._place(place, by, happened)
         if len(self._rows) in candidates:
             self._judge_total(list(found))
         judgement.suspects += self._suspects(set(candidates))
@@ -162,26 +162,30 @@ class Judge:
         self._judgement.moved.append(self._finding(place, row, f"moved: {whose}"))
         return True
 
-    def _place(self, place: int, by: int) -> None:
+    def _place(self, place: int, by: int, happened: Whole) -> None:
         """Put a function where it belongs: among what fails, or what was redistributed."""
         row = self._row_of[by]
         finding = self._finding(place, row, self._why(place, by))
-        points = (finding.after - finding.before) / self._comparison.totals[0]
-        is_small = points < self._limits.points and not self._config.fail_on_masked
-        if is_small and self._judgement.total_fell:
+        # A growth of so many points fails whatever the whole did, where it is certain to be of so many.
+        least, likely = self._points(finding)
+        if happened is Whole.DID_NOT_FALL or least >= self._limits.points or self._config.fail_on_masked:
+            self._judgement.findings.append(finding)
+            self._judgement.outcomes[finding.function] = f"fails: {finding.why}"
+            if place != by:
+                self._say(row, f"its growth is that of {finding.function}")
+        elif happened is Whole.FELL and likely < self._limits.points:
             self._judgement.redistributed.append(finding)
             self._say(row, "redistributed: it became dearer while the whole became cheaper")
-            return
-        if is_small and self._comparison.tested.p_of_fall[-1] <= _MAY_HAVE_FALLEN:
-            self._judgement.suspects.append(
-                replace(finding, why="it grew, or was redistributed: the whole may be cheaper")
-            )
+        else:
+            why = "it grew, or was redistributed: everything else became cheaper, or may have"
+            self._judgement.suspects.append(replace(finding, why=why))
             self._say(row, "a suspect: it became dearer, while the whole may have become cheaper")
-            return
-        self._judgement.findings.append(finding)
-        self._judgement.outcomes[finding.function] = f"fails: {finding.why}"
-        if place != by:
-            self._say(row, f"its growth is that of {finding.function}")
+
+    def _points(self, finding: Finding) -> tuple[float, float]:
+        """What a function grew by, at least (95 %) and likely, in parts of the baseline's cost."""
+        noise, total = self._comparison.noise, self._comparison.totals[0]
+        least = noise.lower_growth(finding.before, finding.after, _BOUND) * finding.before
+        return least / total, (finding.after - finding.before) / total
 
     def _judge_total(self, found: list[int]) -> None:
         row = len(self._rows)
@@ -248,7 +252,7 @@ class Judge:
                 and share >= self._judgement.covered_share
             )
             if is_suspect:
-                bound = noise.upper_growth(before, after, _UPPER_BOUND)
+                bound = noise.upper_growth(before, after, _BOUND)
                 moved = self._displacement.of(place).amount
                 if bound >= self._limits.growth and moved < _OWN_PART * (after - before):
                     suspects.append(

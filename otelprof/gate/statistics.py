@@ -60,12 +60,25 @@ class Noise:
 
     def upper_growth(self, before: float, after: float, confidence: float) -> float:
         """What a growth is at most, with a one-sided confidence, from mean samples of a run."""
+        growth, error = self._logarithm(before, after)
+        return float(np.expm1(min(growth + float(special.stdtrit(self.degrees, confidence)) * error, 50.0)))
+
+    def lower_growth(self, before: float, after: float, confidence: float) -> float:
+        """What a growth is at least, likewise; below zero when it may be a fall."""
+        return self.upper_growth(before, after, 1 - confidence)
+
+    def likelihood(self, before: float, after: float, growth: float) -> float:
+        """How likely mean samples of a run are when a growth is the true one; 1 when it is what they show."""
+        found, error = self._logarithm(before, after)
+        deviation = (found - np.log1p(growth)) / error
+        return float((1 + deviation**2 / self.degrees) ** (-(self.degrees + 1) / 2))
+
+    def _logarithm(self, before: float, after: float) -> tuple[float, float]:
+        """Of the ratio of mean samples of a run, and its standard error."""
         mean = max((before + after) / 2, 0.5)
-        error = np.sqrt((1 / mean + self.excess) * self.per_run)
-        bound = (
-            np.log((after + 0.5) / (before + 0.5)) + float(special.stdtrit(self.degrees, confidence)) * error
+        return float(np.log((after + 0.5) / (before + 0.5))), float(
+            np.sqrt((1 / mean + self.excess) * self.per_run)
         )
-        return float(np.expm1(min(bound, 50.0)))
 
     def smallest_mean(self, growth: float, alpha: float, power: float) -> float:
         """Samples a run that a function needs for a growth to be seen; infinite when none are enough.

@@ -59,9 +59,7 @@ def attribute(comparison: Comparison, grown: Sequence[int]) -> dict[int, int]:
 
 def rest_of_total(comparison: Comparison, grown: Sequence[int]) -> float:
     """The part of the total's growth that is in no stack of these functions."""
-    everything = np.ones(len(comparison.table.starts) - 1, dtype=bool)
-    without = everything & ~_any((comparison.stacks_with(one) for one in grown), everything)
-    before, after = comparison.cost_of_stacks(without)
+    before, after = comparison.cost_of_stacks(~comparison.stacks_with_any(grown))
     growth = comparison.totals[1] - comparison.totals[0]
     return (after - before) / growth if growth > 0 else 0.0
 
@@ -104,8 +102,7 @@ def _grew_as_a_whole(comparison: Comparison, stacks: Stacks, part: Stacks) -> bo
         return False
     if rest_after / rest_before - 1 < _AS_FAST * (part_after / part_before - 1):
         return False
-    costs: Any = comparison.table.values[stacks & ~part].sum(axis=0)
-    return bool(comparison.test(np.asarray(costs).reshape(1, -1)).p[0] <= _REST_GREW)
+    return bool(comparison.test(comparison.table.cost_of(stacks & ~part)).p[0] <= _REST_GREW)
 
 
 def _walk_down(comparison: Comparison, function: int) -> int:

@@ -13,6 +13,8 @@ from otelprof.gate.costs import LEFT_OUT, as_ends, as_frames
 from otelprof.gate.statistics import Noise, Tested, growth_test, noise_of, winsorised
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from otelprof.gate.costs import CostTable
@@ -134,14 +136,17 @@ class Comparison:
 
     def cost_of_stacks(self, chosen: NDArray[np.bool_]) -> tuple[float, float]:
         """The mean cost of a run in some stacks, of each side."""
-        costs: Any = np.asarray(self.table.values[chosen].sum(axis=0)).reshape(1, -1)
-        before, after = self.means(costs)
+        before, after = self.means(self.table.cost_of(chosen))
         return float(before[0]), float(after[0])
 
     def stacks_with(self, function: int) -> NDArray[np.bool_]:
         """Which stacks a function is in."""
-        column: Any = self.table.presence[:, [function]].toarray()
-        is_in: NDArray[np.bool_] = column.ravel() > 0
+        return self.stacks_with_any([function])
+
+    def stacks_with_any(self, functions: Sequence[int]) -> NDArray[np.bool_]:
+        """Which stacks one of some functions is in, and more of them perhaps."""
+        columns: Any = self.table.presence[:, list(functions)].sum(axis=1)
+        is_in: NDArray[np.bool_] = np.asarray(columns).ravel() > 0
         return is_in
 
     def _joint(self, functions: Ints) -> Floats:

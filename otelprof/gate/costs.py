@@ -74,6 +74,11 @@ class CostTable:
         own: Floats = (ends @ self.values).toarray()
         return own
 
+    def cost_of(self, chosen: NDArray[np.bool_]) -> Floats:
+        """What some stacks cost in each run, as a row."""
+        costs: Floats = np.asarray(self.values[chosen].sum(axis=0)).reshape(1, -1)
+        return costs
+
     def place(self, function: str) -> int | None:
         """Where a function stands; None when it is not there."""
         return self.functions.index(function) if function in self.functions else None

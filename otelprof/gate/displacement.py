@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +29,7 @@ _MIN_SAMPLES: Final = 10.0
 _FRAMES_ABOVE: Final = 3
 _CALLER_SHARE: Final = 0.3
 _SAME_CALLERS: Final = 0.5
+_BELOW: Final = 0.5
 _ROOT: Final = -1
 
 
@@ -79,15 +80,32 @@ class Displacement:
         self.comparison = _under_new_names(comparison, self.renamed) if self.renamed else comparison
         self._own = self.comparison.table.own
 
-    def of(self, function: int) -> Moved:
-        """What of a function's growth came from elsewhere."""
+    def is_new(self, function: int) -> bool:
+        """Whether only the candidate has a function."""
+        return function in self._new
+
+    def is_beside(self, other: int, function: int) -> bool:
+        """Whether most of what another function costs now is not below this one."""
+        comparison = self.comparison
+        stacks = comparison.stacks_with(other)
+        _, below = comparison.cost_of_stacks(stacks & comparison.stacks_with(function))
+        return below < _BELOW * comparison.cost_of_stacks(stacks)[1]
+
+    def of(self, function: int, grown: Sequence[int] = ()) -> Moved:
+        """What of a function's growth came from elsewhere.
+
+        Args:
+            function: its place.
+            grown: functions of which it is known that they grew: beside it they hide what its callers lost.
+        """
         callers = self._callers(function)
         from_others = self._from_others(function)
         if not len(callers):
             return Moved(from_others, (), from_others)
         if function in self._new:
             # What was taken out of a caller may call others, which then are below it as well.
-            falls = [self._fall(self._without(int(one), function)) for one in callers]
+            those = [function, *(one for one in grown if self.is_beside(one, function))]
+            falls = [self._fall(self._without(int(one), those)) for one in callers]
             best = int(np.argmax(falls))
             chosen, from_callers = callers[[best]], max(falls[best], 0.0)
         else:
@@ -95,22 +113,22 @@ class Displacement:
         fell = tuple(int(one) for one in chosen) if from_callers > 0 else ()
         return Moved(from_callers + from_others, fell, from_others)
 
-    def costs_with(self, function: int, moved: Moved) -> Floats:
-        """What a function cost in each run together with what became cheaper of its callers."""
-        costs: Floats = self.comparison.table.cumulative[function]
+    def stacks_with(self, function: int, moved: Moved) -> NDArray[np.bool_]:
+        """The stacks that a function is in, and those of its callers that its growth may be taken from."""
+        comparison = self.comparison
+        stacks = comparison.stacks_with(function)
         if function in self._new:
-            return costs + self._without(moved.callers[0], function)
-        together: Floats = costs + self._own[list(moved.callers)].sum(axis=0)
-        return together
+            return stacks | comparison.stacks_with(moved.callers[0])
+        return stacks | np.isin(comparison.table.leaves, moved.callers)
 
     def _fall(self, costs: Floats) -> float:
         before, after = self.comparison.means(costs[None, :])
         return float(before[0] - after[0])
 
-    def _without(self, caller: int, function: int) -> Floats:
-        """What a caller cost in each run, without the stacks that a function is in."""
-        stacks = self.comparison.stacks_with(caller) & ~self.comparison.stacks_with(function)
-        costs: Floats = np.asarray(self.comparison.table.values[stacks].sum(axis=0)).ravel()
+    def _without(self, caller: int, functions: Sequence[int]) -> Floats:
+        """What a caller cost in each run, without the stacks that functions are in."""
+        stacks = self.comparison.stacks_with(caller) & ~self.comparison.stacks_with_any(functions)
+        costs: Floats = self.comparison.table.cost_of(stacks)[0]
         return costs
 
     def _from_others(self, function: int) -> float:

@@ -12,7 +12,7 @@ from otelprof.gate.redistribution import Whole, whole
 from otelprof.gate.statistics import MIN_RUNS, holm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -109,7 +109,7 @@ class Judge:
         for row in range(len(self._rows) + 1):
             judgement.outcomes[self._name(row)] = self._first_outcome(row)
         candidates = [row for row in range(len(self._rows) + 1) if self._is_too_large(row)]
-        grown = [self._rows[row] for row in candidates if row < len(self._rows) and not self._has_moved(row)]
+        grown = self._grown(self._rows[row] for row in candidates if row < len(self._rows))
         found = attribute(self._comparison, grown)
         for place in grown:
             if place not in found.values():
@@ -144,17 +144,38 @@ class Judge:
             return "no growth that chance does not explain"
         return "grew, by less than the thresholds" if not self._is_too_large(row) else "grew too much"
 
-    def _has_moved(self, row: int) -> bool:
-        """Whether most of a growth is taken from elsewhere, and what is left is not too large."""
-        comparison, tested, place = self._comparison, self._comparison.tested, self._rows[row]
-        before, after = float(tested.before[row]), float(tested.after[row])
-        moved = self._displacement.of(place)
+    def _grown(self, candidates: Iterable[int]) -> list[int]:
+        """Of functions that grew too much, those of which it did not move.
+
+        From the leaves up, and of a depth those that are new last: what the others grew by is not theirs.
+        """
+        depths, is_new = self._comparison.depths, self._displacement.is_new
+        grown: list[int] = []
+        for place in sorted(candidates, key=lambda one: (-depths[one], is_new(one), one)):
+            if not self._has_moved(place, grown):
+                grown.append(place)
+        return grown
+
+    def _has_moved(self, place: int, grown: Sequence[int]) -> bool:
+        """Whether most of a growth is taken from elsewhere, and what is left is not too large.
+
+        Args:
+            place: of the function.
+            grown: functions of which it is known that they grew: what they grew by is not left here.
+        """
+        comparison, row = self._comparison, self._row_of[place]
+        before, after = float(comparison.tested.before[row]), float(comparison.tested.after[row])
+        moved = self._displacement.of(place, grown)
         if after - before - moved.amount >= _OWN_PART * (after - before):
             return False
         if moved.amount > 0 and moved.callers and not moved.from_others:
-            together = comparison.test(self._displacement.costs_with(place, moved)[None, :])
-            p = min(float(together.p[0]) * len(self._p), 1.0)
-            if p <= self._config.alpha and self._exceeds(before + moved.amount, after):
+            stacks = self._displacement.stacks_with(place, moved)
+            rest = comparison.table.cost_of(stacks & ~comparison.stacks_with_any(grown))
+            p = min(float(comparison.test(rest).p[0]) * len(self._p), 1.0)
+            below = [one for one in grown if not self._displacement.is_beside(one, place)]
+            theirs = comparison.cost_of_stacks(stacks & comparison.stacks_with_any(below))
+            left = before + moved.amount - theirs[0], after - theirs[1]
+            if p <= self._config.alpha and self._exceeds(*left):
                 return False
         callers = ", ".join(comparison.table.functions[one] for one in moved.callers)
         whose = f"{callers} cost that before" if callers else "functions that are gone cost that before"

@@ -10,8 +10,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -63,8 +61,5 @@ def whole(comparison: Comparison, grown: Sequence[int]) -> Whole:
 
 def _growth(comparison: Comparison, grown: Sequence[int]) -> float:
     """What functions grew by together, per run."""
-    stacks = np.zeros(len(comparison.table.starts) - 1, dtype=bool)
-    for place in grown:
-        stacks |= comparison.stacks_with(place)
-    before, after = comparison.cost_of_stacks(stacks)
+    before, after = comparison.cost_of_stacks(comparison.stacks_with_any(grown))
     return after - before

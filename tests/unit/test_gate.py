@@ -128,6 +128,28 @@ def test_a_renamed_function_that_became_slower_fails() -> None:
     assert f"called {chosen} before" in finding["why"]
 
 
+@pytest.mark.parametrize("above", [("inner",), ()], ids=["above", "beside"])
+def test_what_was_extracted_near_a_regression_is_no_finding(above: tuple[str, ...]) -> None:
+    """What a function grew by is neither what a new one above it costs, nor hides what one beside it was."""
+    before: Stacks = {("main", "handle", "decode"): 160, ("main", "handle", "score"): 160, ("main",): 600}
+    inner = ("main", "handle", "inner", "decode")
+    after: Stacks = {inner: 160, ("main", "handle", *above, "score"): 300, ("main",): 600}
+    result = checked(runs([before] * 10), runs([after] * 10))
+
+    assert {"score"} == found(result)
+    assert any("inner moved" in one for one in result.warnings)
+
+
+def test_what_was_extracted_and_became_slower_fails() -> None:
+    """What a new function costs beyond what its caller lost is its own, though others grew as well."""
+    score = ("main", "handle", "rank", "order", "compare", "score")
+    before: Stacks = {("main", "handle"): 240, score: 160, ("main",): 600}
+    after: Stacks = {("main", "handle", "inner"): 400, score: 300, ("main",): 600}
+    result = checked(runs([before] * 10), runs([after] * 10))
+
+    assert {"inner", "score"} == found(result)
+
+
 def test_work_is_what_costs_are_divided_by() -> None:
     """A candidate that did twice the work in twice the time is no slower; without the work it is."""
     made, _ = program(5)

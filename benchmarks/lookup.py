@@ -7,7 +7,7 @@ an SVG at its end, timed from outside. Warm is the same in one process that has 
 SVG. Services are asked for one hour; `folded` is without the SVG. Each figure is p50 / p99 of `--lookups`,
 with the mean CPU time (user and system) in parentheses, which says more on a machine that does other things
 as well. With `--s3` the store is read through the S3 API of a local moto server, whose own CPU time is not in
-the figures.
+the figures; the mean number of requests that it answered is.
 
     python benchmarks/lookup.py --samples 5000000 --traces 600000 [--s3] [--keep FOLDER]
 """
@@ -60,27 +60,41 @@ class Times:
     Attributes:
         wall: seconds of each.
         cpu: seconds of all.
+        requests: to the object store, for all; None where there is none.
     """
 
     wall: Sequence[float]
     cpu: float
+    requests: int | None = None
 
     def __str__(self) -> str:
         ordered = sorted(self.wall)
         p99 = ordered[max(0, -(-len(ordered) * 99 // 100) - 1)]
         middle = statistics.median(ordered)
-        return f"{middle * 1e3:7.0f} / {p99 * 1e3:5.0f} ms ({self.cpu / len(ordered) * 1e3:.0f} ms CPU)"
+        means = f"{self.cpu / len(ordered) * 1e3:.0f} ms CPU"
+        if self.requests is not None:
+            means += f", {self.requests / len(ordered):.0f} requests"
+        return f"{middle * 1e3:7.0f} / {p99 * 1e3:5.0f} ms ({means})"
 
 
-def timed(questions: Sequence[Callable[[], object]], cpu: Callable[[], float] = time.process_time) -> Times:
-    """Ask one after the other."""
+def timed(
+    questions: Sequence[Callable[[], object]],
+    cpu: Callable[[], float] = time.process_time,
+    log: Path | None = None,
+) -> Times:
+    """Ask one after the other; the log has a line for each request."""
     wall = []
-    start = cpu()
+    start, answered = cpu(), requests_in(log)
     for ask in questions:
         began = time.perf_counter()
         ask()
         wall.append(time.perf_counter() - began)
-    return Times(wall, cpu() - start)
+    return Times(wall, cpu() - start, requests_in(log) - answered if log else None)
+
+
+def requests_in(log: Path | None) -> int:
+    """How many the server has answered."""
+    return log.read_bytes().count(b" HTTP/1.1") if log else 0
 
 
 def children_cpu() -> float:
@@ -118,8 +132,11 @@ def fold(reader: StoreReader, selection: Selection) -> list[tuple[str, int]]:
     return graph.profiles.fold()
 
 
-def measure_traces(url: str, options: dict[str, str], count: int, cold_count: int, folder: Path) -> None:
-    """Print the figures of looking up traces."""
+def measure_traces(
+    url: str, options: dict[str, str], counts: tuple[int, int], folder: Path, log: Path | None = None
+) -> None:
+    """Print the figures of looking up traces: so many, and so many of them cold."""
+    count, cold_count = counts
     reader = StoreReader(Store(url, options))
     traces = traces_of(reader, count)
     chance = random.Random(1)
@@ -127,10 +144,12 @@ def measure_traces(url: str, options: dict[str, str], count: int, cold_count: in
     draw(reader, Selection(trace_id=traces[0]))
     cold(url, options, traces[0], folder)
     of = {one: Selection(trace_id=one) for one in (*traces, *absent)}
-    found = timed([partial(cold, url, options, one, folder) for one in traces[:cold_count]], children_cpu)
+    found = timed(
+        [partial(cold, url, options, one, folder) for one in traces[:cold_count]], children_cpu, log
+    )
     print(f"  cold, trace to SVG       {found}")
-    print(f"  warm, trace to SVG       {timed([partial(draw, reader, of[one]) for one in traces])}")
-    print(f"  warm, absent             {timed([partial(draw, reader, of[one]) for one in absent])}")
+    print(f"  warm, trace to SVG       {timed([partial(draw, reader, of[one]) for one in traces], log=log)}")
+    print(f"  warm, absent             {timed([partial(draw, reader, of[one]) for one in absent], log=log)}")
 
 
 def measure_services(url: str, count: int) -> None:
@@ -150,9 +169,9 @@ def measure_services(url: str, count: int) -> None:
 
 
 @contextmanager
-def moto(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def moto(folder: Path, log: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The stores of a folder, behind the S3 API of a moto server: the URL of the bucket, and the options."""
-    with s3_api() as options, httpx.Client(base_url=options["aws_endpoint"], timeout=60) as client:
+    with s3_api(log) as options, httpx.Client(base_url=options["aws_endpoint"], timeout=60) as client:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             place = path.relative_to(folder).as_posix()
             client.put(f"/{BUCKET}/{place}", content=path.read_bytes()).raise_for_status()
@@ -181,19 +200,18 @@ def main() -> None:
                 build_fresh(place / "fresh", *sizes[name])
                 build_sorted(place / "fresh", place / "sorted")
         print(f"machine: {machine()}; load {os.getloadavg()[0]:.1f}")
-        cold_count = options.lookups if options.cold is None else options.cold
+        counts = options.lookups, options.lookups if options.cold is None else options.cold
         for state in ("fresh", "sorted"):
             print(f"{options.samples:,} linked samples, {state}, in a folder")
-            measure_traces(str(stores["traces"] / state), {}, options.lookups, cold_count, Path(scratch))
+            measure_traces(str(stores["traces"] / state), {}, counts, Path(scratch))
             print(f"one hour of 20 services without links, {state}, in a folder")
             measure_services(str(stores["hour"] / state), options.lookups)
         if options.s3:
-            with moto(stores["traces"]) as (bucket, s3_options):
+            log = Path(scratch, "requests.log")
+            with moto(stores["traces"], log) as (bucket, s3_options):
                 for state in ("fresh", "sorted"):
                     print(f"{options.samples:,} linked samples, {state}, through the S3 API")
-                    measure_traces(
-                        f"{bucket}/{state}", s3_options, options.lookups, cold_count, Path(scratch)
-                    )
+                    measure_traces(f"{bucket}/{state}", s3_options, counts, Path(scratch), log)
 
 
 if __name__ == "__main__":

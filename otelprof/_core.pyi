@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 i
     ExportProfilesServiceRequest,
 )
 
+from otelprof._core_column_filter import ColumnFilter
 from otelprof._core_delta import Deltas, Differences
 from otelprof._core_limits import Limits
 from otelprof._core_merge import Merger
@@ -41,6 +42,7 @@ __all__ = [
     "REPAIRS",
     "REVISIONS",
     "Adjustments",
+    "ColumnFilter",
     "Decided",
     "Deltas",
     "Differences",

@@ -2,6 +2,7 @@
 //!
 //! A verb's own file holds its part of `Profiles`, and the values that it takes and gives.
 
+mod column_filter;
 mod deflate;
 mod delta;
 mod fold;
@@ -31,6 +32,7 @@ use crate::link::LinkState;
 use crate::refusal::{Reason, Repair};
 use crate::revision::Revision;
 
+use self::column_filter::ColumnFilter;
 use self::delta::{Deltas, Differences};
 use self::join::{JoinedPprof, PprofLayout, ProfileOutline};
 use self::limits::Limits;
@@ -78,6 +80,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_class::<Limits>()?;
     module.add_class::<Adjustments>()?;
+    module.add_class::<ColumnFilter>()?;
     module.add_class::<Decided>()?;
     module.add_class::<Deltas>()?;
     module.add_class::<Differences>()?;

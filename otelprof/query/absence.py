@@ -126,7 +126,7 @@ def _is_there_without(reader: StoreReader, selection: Selection, name: str) -> b
     )
     if wider == _NOBODY:
         return False
-    return reader.query(f"SELECT 1 AS one FROM samples WHERE {wider.where()} LIMIT 1").num_rows > 0
+    return reader.query(f"SELECT 1 AS one FROM samples WHERE {reader.where(wider)} LIMIT 1").num_rows > 0
 
 
 def _of_service(reader: StoreReader, selection: Selection) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otelprof.query.weight import leading, weight
 from otelprof.store.reader import as_dicts
@@ -112,13 +112,17 @@ def group_of(reader: StoreReader, selection: Selection) -> Selection:
         UnavailableError: it cannot be reached.
     """
     of_trace = replace(selection, span_name=None, trace_states=())
-    sql = (
-        "SELECT service, span_name, sum(CAST(value AS DOUBLE)) AS value, "
-        "CAST(min(date) AS VARCHAR) AS first, CAST(max(date) AS VARCHAR) AS last "
-        f"FROM samples WHERE {of_trace.where()} GROUP BY service, span_name "
-        "ORDER BY value DESC, service, span_name"
-    )
-    rows = reader.steadily(lambda: as_dicts(reader.query(sql)))
+
+    def read() -> list[dict[str, Any]]:
+        sql = (
+            "SELECT service, span_name, sum(CAST(value AS DOUBLE)) AS value, "
+            "CAST(min(date) AS VARCHAR) AS first, CAST(max(date) AS VARCHAR) AS last "
+            f"FROM samples WHERE {reader.where(of_trace)} GROUP BY service, span_name "
+            "ORDER BY value DESC, service, span_name"
+        )
+        return as_dicts(reader.query(sql))
+
+    rows = reader.steadily(read)
     group = replace(selection, trace_id=None, span_id=None, linked=True, other_than_trace=selection.trace_id)
     if not rows:
         return group

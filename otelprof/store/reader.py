@@ -16,6 +16,7 @@ from otelprof.errors import EmptyStoreError, RequestTooLargeError, StoreError, U
 from otelprof.store.schema import Table
 from otelprof.store.selection import any_of
 from otelprof.store.symbols import MissingSymbolError, Symbols
+from otelprof.store.trace_files import TraceFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -89,6 +90,7 @@ class StoreReader:
         self.store = store
         self._session: QueryBuilder | None = None
         self._symbols = Symbols(self.query)
+        self._trace_files = TraceFiles(store)
         self._periods: dict[int, Period] = {}
 
     def query(self, sql: str) -> Rows:
@@ -98,15 +100,33 @@ class StoreReader:
             StoreError: see `Store.table`.
             UnavailableError: the store cannot be reached, or a file has been removed since.
         """
-        if self._session is None:
-            self._session = self._open()
+        session = self._opened()
         with self.store.errors(Table.SAMPLES):
-            stream = self._session.execute(sql)
+            stream = session.execute(sql)
         try:
             return stream.read_all()
         except Exception as error:  # what a stream meets has no class of its own
             message = f"the tables at {self.store.url} could not be read: {error}"
             raise UnavailableError(message) from error
+
+    def where(self, selection: Selection) -> str:
+        """The condition on a row of `samples`, with what spares the engine files without the trace.
+
+        Raises:
+            StoreError: see `query`.
+            UnavailableError: see `query`.
+        """
+        condition = selection.where()
+        if selection.trace_id is None:
+            return condition
+        self._opened()
+        with self.store.errors(Table.SAMPLES):
+            return f"{condition} AND {self._trace_files.condition(selection.trace_id)}"
+
+    def _opened(self) -> QueryBuilder:
+        if self._session is None:
+            self._session = self._open()
+        return self._session
 
     def _open(self) -> QueryBuilder:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where a store is used
@@ -120,6 +140,7 @@ class StoreReader:
         for table, snapshot in opened.items():
             with self._may_be_missing(table):
                 session.register(table.value, snapshot.result())
+        self._trace_files.see(opened[Table.SAMPLES].result())
         return session
 
     @contextmanager
@@ -184,18 +205,19 @@ class StoreReader:
         """
         keys = ["service", "sample_type", "unit", "labels_id", "stack_id", *(_OF_LINKS if links else ())]
         columns = ", ".join(keys)
+        where = self.where(selection)
         sql = (
             f"SELECT {columns}, max(date) AS date, sum(value) AS value, sum(count) AS count, "
             "sum(abs(CAST(value AS DOUBLE)) + abs(CAST(count AS DOUBLE))) AS size, "
             "CAST(min(window_start) AS BIGINT) AS first, CAST(max(window_start) AS BIGINT) AS last "
-            f"FROM samples WHERE {selection.where()} GROUP BY {columns} ORDER BY sample_type, unit"
+            f"FROM samples WHERE {where} GROUP BY {columns} ORDER BY sample_type, unit"
         )
         rows = self.bounded(sql)
         if any(size >= SURE_SUM for size in rows["size"].to_pylist()):
             # Values at the ends of int64: the core adds them up, with room.
             sql = (
                 f"SELECT {columns}, date, value, count, CAST(window_start AS BIGINT) AS first, "
-                f"CAST(window_start AS BIGINT) AS last FROM samples WHERE {selection.where()} "
+                f"CAST(window_start AS BIGINT) AS last FROM samples WHERE {where} "
                 "ORDER BY sample_type, unit"
             )
             rows = self.bounded(sql)

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 """Of the columns; it stands in each table's description, and a reader refuses a later one."""
 PARTITION: Final = ["date"]
-TABLE_PROPERTIES: Final = {"delta.logRetentionDuration": "interval 8 days"}
-"""Commits come each minute, and a month of them is the default; maintenance looks back a week at most."""
+TABLE_PROPERTIES: Final = {
+    # Commits come each minute, and a month of them is the default; maintenance looks back a week at most.
+    "delta.logRetentionDuration": "interval 8 days",
+    # Who opens a table reads each commit since the last checkpoint, twice. The default is 100.
+    "delta.checkpointInterval": "20",
+}
 _ZSTD_LEVEL: Final = 9
 _ROWS_PER_GROUP: Final = 1 << 17
 """About what one service makes in an hour: windows and stacks of few services take few bits each."""

@@ -26,12 +26,13 @@ from tests.reference.query import folded, service_of, trace_of, without_zeros
 from tests.reference.store import StoredRow, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import (
         ExportProfilesServiceRequest,
     )
 
+FILTERS: Final = "otelprof.store.trace_files._FEW_FILES"
 NOW: Final = 1_700_000_000
 MAX_ASKED: Final = 4
 
@@ -104,6 +105,14 @@ def _has_pair(pair: tuple[str, str], row: StoredRow) -> bool:
 
 def _some(values: Iterable[T | None]) -> list[T]:
     return list(dict.fromkeys(value for value in values if value))[:MAX_ASKED]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _filters() -> Iterator[None]:
+    """The filters of files are asked in a store of few files, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FILTERS, 0)
+        yield
 
 
 @settings(max_examples=10)

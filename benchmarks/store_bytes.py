@@ -6,7 +6,8 @@ of each table refers to. Also counted: PUTs of the flushes, and CPU-seconds per 
 merged request to committed tables, beside the same core's decode and encode in the same run.
 
 Variants: an hour without ids; ten minutes without; with ids on half of the stacks; the same under a policy
-that keeps 10 % of traces and demotes the rest. `--minutes 60` is the first one's.
+that keeps 10 % of traces and demotes the rest. `--minutes 60` is the first one's. With `--recordings` the
+load is an hour of real recordings instead (`restamped.py`), of which gzip pprof has one for each Profile.
 """
 
 from __future__ import annotations
@@ -20,14 +21,21 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fleet import requests
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import fleet
+import restamped
 
 from otelprof._core import Merger, Policy, Profiles, Rule
 from otelprof.clock import SystemClock
 from otelprof.store.schema import Table
 from otelprof.store.store import Store
 from otelprof.store.writer import StoreWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 WINDOWS_PER_MINUTE = 6
 TENTH = Policy([Rule("sample", linked=True, threshold=round(0.9 * 2**56), otherwise="demote")])
@@ -62,15 +70,23 @@ def objects(folder: Path) -> int:
     return sum(1 for path in folder.rglob("*") if path.is_file())
 
 
-def measure(minutes: int, *, linked: bool, policy: Policy | None, folder: Path) -> Measured:
+def of_fleet(minutes: int, *, linked: bool) -> Iterable[list[Profiles]]:
+    """The fleet's requests, a list each window."""
+    for bodies in fleet.requests(minutes * WINDOWS_PER_MINUTE, linked=linked):
+        yield [Profiles.decode(body) for body in bodies]
+
+
+def measure(windows: Iterable[list[Profiles]], policy: Policy | None, folder: Path) -> Measured:
     """Store the load, and compact it."""
     found, merger = Measured(), Merger()
     writer = StoreWriter(Store(str(folder)), SystemClock())
     waiting: list[Profiles] = []
-    for window, bodies in enumerate(requests(minutes * WINDOWS_PER_MINUTE, linked=linked)):
+    for window, profiles in enumerate(windows):
+        bodies = [one.to_otlp() for one in profiles]
+        found.otlp_bytes += sum(map(len, bodies))
         start = time.process_time()
-        profiles = [Profiles.decode(body) for body in bodies]
-        found.otlp_bytes += sum(len(one.to_otlp()) for one in profiles)
+        for body in bodies:
+            Profiles.decode(body).to_otlp()
         found.core_secs += time.process_time() - start
         for one in profiles:
             for pprof in one.to_pprof(combine=True):
@@ -90,14 +106,12 @@ def measure(minutes: int, *, linked: bool, policy: Policy | None, folder: Path) 
     return found
 
 
-def report(name: str, minutes: int, of: Measured, bar: float) -> None:
+def report(name: str, minutes: int, of: Measured, bar: float | None) -> None:
     """Print what was found."""
     total, fresh = sum(of.compacted.values()), sum(of.fresh.values())
     print(f"\n{name}: {of.samples:,} samples, gzip pprof {of.gzip_bytes:,} B")
-    print(
-        f"  compacted {total:,} B: {of.gzip_bytes / total:.1f}x smaller (bar {bar:g}x); fresh {fresh:,} B:",
-        end=" ",
-    )
+    ratio = f"{of.gzip_bytes / total:.1f}x smaller" + (f" (bar {bar:g}x)" if bar else "")
+    print(f"  compacted {total:,} B: {ratio}; fresh {fresh:,} B:", end=" ")
     print(f"{of.gzip_bytes / fresh:.1f}x; of pprof without gzip 1/{of.pprof_bytes / total:.0f}")
     tables = ", ".join(f"{table.value} {size:,} B" for table, size in of.compacted.items())
     print(f"  {tables}; {of.compacted[Table.SAMPLES] / of.samples:.2f} B a sample in `samples`")
@@ -114,9 +128,16 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=int, default=60, help="of the variant without ids (default 60)")
     parser.add_argument("--short", type=int, default=10, help="of the other variants (default 10)")
+    parser.add_argument("--recordings", action="store_true", help="an hour of real recordings instead")
     told = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {platform.system()} {platform.release()}, ", end="")
-    print(f"Python {platform.python_version()}; 20 services, a flush a minute")
+    print(f"Python {platform.python_version()}; a flush a minute")
+    if told.recordings:
+        with tempfile.TemporaryDirectory() as folder:
+            windows = restamped.requests(told.minutes * WINDOWS_PER_MINUTE, fleet.START)
+            names = ", ".join(f"{host.name} ({len(host.sent)})" for host in restamped.hosts())
+            report(f"recordings of {names}", told.minutes, measure(windows, None, Path(folder)), None)
+        return
     variants = (
         ("without ids", told.minutes, False, None, 60.0),
         ("without ids, short", told.short, False, None, 20.0),
@@ -125,7 +146,8 @@ def main() -> None:
     )
     for name, minutes, linked, policy, bar in variants:
         with tempfile.TemporaryDirectory() as folder:
-            report(name, minutes, measure(minutes, linked=linked, policy=policy, folder=Path(folder)), bar)
+            found = measure(of_fleet(minutes, linked=linked), policy, Path(folder))
+            report(name, minutes, found, bar)
 
 
 if __name__ == "__main__":

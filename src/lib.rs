@@ -5,7 +5,8 @@
 //! `summary`, `fold` (and `stacks`, over many of them), `svg` and `speedscope`. `json` stands before `decode` and behind `encode`; other formats (told apart by `fields`) come in
 //! through `pprof` and `folded` (over `assemble`), and `pprof` leads out too, `delta` before it. What the tracing side
 //! decided comes in through `spans`, stands in `decisions`, and is held against a policy by `traces`; `adjustments` change
-//! a policy for a while. What leaves for a backend that takes only gzip goes through `deflate`. What files of a store do not hold is read by `column_filter`. `boundary` alone speaks Python.
+//! a policy for a while. What leaves for a backend that takes only gzip goes through `deflate`. What files of a store do
+//! not hold is read by `column_filter`. `boundary` alone speaks Python.
 
 pub mod error;
 pub mod limits;

@@ -17,6 +17,7 @@ from otelprof.store.schema import Table
 from otelprof.store.selection import any_of
 from otelprof.store.symbols import MissingSymbolError, Symbols
 from otelprof.store.trace_files import TraceFiles
+from otelprof.telemetry.quantity import human
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +33,9 @@ T = TypeVar("T")
 _ATTEMPTS: Final = 3
 _MAX_ROWS: Final = 1_000_000
 """Of one answer: distinct stacks, times labels and, where asked for, links."""
+_MEMORY_BYTES: Final = 2 << 30
+"""Of one query, which goes to disk first where it can: a million rows take some 1.4 GiB."""
+_OUT_OF_MEMORY: Final = "Resources exhausted"
 _LIMITS: Final = Limits(max_table_entries=10_000_000, max_profiles=1_000_000)
 SURE_SUM: Final = float(2**62)
 """Below this, a sum in doubles is near enough to say that none in int64 has overflowed."""
@@ -99,6 +103,7 @@ class StoreReader:
         Raises:
             StoreError: see `Store.table`.
             UnavailableError: the store cannot be reached, or a file has been removed since.
+            RequestTooLargeError: it takes too much memory.
         """
         session = self._opened()
         with self.store.errors(Table.SAMPLES):
@@ -106,6 +111,12 @@ class StoreReader:
         try:
             return stream.read_all()
         except Exception as error:  # what a stream meets has no class of its own
+            if _OUT_OF_MEMORY in str(error):
+                limit = human(_MEMORY_BYTES, "B")
+                message = (
+                    f"the answer takes more than {limit} of memory: ask for one service, or for less time"
+                )
+                raise RequestTooLargeError(message) from error
             message = f"the tables at {self.store.url} could not be read: {error}"
             raise UnavailableError(message) from error
 
@@ -134,6 +145,7 @@ class StoreReader:
         from deltalake import QueryBuilder  # noqa: PLC0415 - heavy
 
         session = QueryBuilder()
+        session.execute(f"SET datafusion.runtime.memory_limit = '{_MEMORY_BYTES >> 20}M'")
         # At once, since each takes a few round trips; snapshots that do not fit are read again (`steadily`).
         with ThreadPoolExecutor(len(Table)) as pool:
             opened = {table: pool.submit(self.store.table, table) for table in reversed(Table)}

@@ -13,7 +13,7 @@ import pytest
 
 from otelprof._core import Profiles
 from otelprof.cli.app import main
-from otelprof.errors import StoreError
+from otelprof.errors import RequestTooLargeError, StoreError
 from otelprof.query.flamegraph import flame_graph
 from otelprof.store.policy import append_policy
 from otelprof.store.reader import StoreReader
@@ -291,3 +291,21 @@ def test_a_reader_sees_what_came_later(store: str, tmp_path: Path) -> None:
     graph = flame_graph(reader, selection)
     assert graph is not None
     assert "4 samples, 40 ms of CPU" == graph.in_words
+
+
+def test_a_query_has_so_much_memory(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes more is told to ask for less, and is not tried again."""
+    monkeypatch.setattr("otelprof.store.reader._MEMORY_BYTES", 1 << 20)
+    reader = StoreReader(Store(store))
+    asked = []
+
+    def ask() -> None:
+        asked.append(1)
+        reader.query(
+            "SELECT n, count(*) FROM (SELECT a.value * 100000 + b.value AS n "
+            "FROM generate_series(1, 1000) a, generate_series(1, 1000) b) GROUP BY n ORDER BY n"
+        )
+
+    with pytest.raises(RequestTooLargeError, match=r"more than 1 MiB of memory: ask for one service"):
+        reader.steadily(ask)
+    assert len(asked) == 1

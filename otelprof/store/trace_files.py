@@ -64,8 +64,8 @@ class TraceFiles:
         self._store = store
         self._snapshot: DeltaTable | None = None
         self._files: Sequence[_File] | None = None
-        # Of paths, which are never used again. None: the file is left to the engine.
-        self._filters: dict[str, ColumnFilter | None] = {}
+        # By paths, which are never used again.
+        self._filters: dict[str, ColumnFilter] = {}
 
     def see(self, snapshot: DeltaTable) -> None:
         """Speak of these files from now on."""
@@ -98,13 +98,13 @@ class TraceFiles:
 
         from deltalake._internal import DeltaFileSystemHandler  # noqa: PLC0415 - heavy
 
-        if sum(known.size_bytes for known in self._filters.values() if known) > _MAX_KEPT_BYTES:
+        if sum(known.size_bytes for known in self._filters.values()) > _MAX_KEPT_BYTES:
             self._filters = {}
         # The way that the tables take: one set of options and credentials (see `rewrite`).
         remote = DeltaFileSystemHandler(self._store.place(Table.SAMPLES), self._store.options, sizes)
         with ThreadPoolExecutor(min(len(sizes), _REQUESTS_AT_ONCE)) as pool:
             found = pool.map(lambda path: _filter_of(remote, path, sizes[path]), sizes)
-            self._filters.update(zip(sizes, found, strict=True))
+            self._filters.update((path, known) for path, known in zip(sizes, found, strict=True) if known)
 
 
 def _filter_of(remote: DeltaFileSystemHandler, path: str, size_bytes: int) -> ColumnFilter | None:
@@ -118,7 +118,7 @@ def _filter_of(remote: DeltaFileSystemHandler, path: str, size_bytes: int) -> Co
                 return found
             wanted = found
     except (InvalidRequestError, DeltaError, OSError):
-        # The engine says what is wrong with it, and tries again where that helps.
+        # The file is left to the engine, which says what is wrong with it, or tries again.
         pass
     return None
 

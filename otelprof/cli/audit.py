@@ -12,6 +12,9 @@ import typer
 from otelprof.cli.report_format import ReportFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otelprof.gate.anchor import AnchorStore
     from otelprof.gate.audit import Head, Record, Verified
 
 DEFAULT_LOG: Final = Path("otelprof-audit.jsonl")
@@ -24,6 +27,15 @@ app: Final = typer.Typer(
 
 LogOption = Annotated[Path, typer.Option("--log", help="The audit log.", envvar="OTELPROF_AUDIT_LOG")]
 
+AnchorOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anchor-option",
+        metavar="KEY=VALUE",
+        help="Of the store that --anchor names, as aws_region=…; credentials are taken from the environment.",
+    ),
+]
+
 
 @app.command()
 def verify(
@@ -33,9 +45,13 @@ def verify(
         str | None, typer.Option(help="The hash that a record of it must have: that of the last one known.")
     ] = None,
     anchor: Annotated[
-        Path | None,
-        typer.Option(help="A file that holds what this printed earlier, as a tag's message; - is stdin."),
+        str | None,
+        typer.Option(
+            help="A store that overrides were anchored in, as s3://bucket/audit or file:///…; or a file that"
+            " holds what this printed earlier, as a tag's message; - is stdin."
+        ),
     ] = None,
+    anchor_option: AnchorOptions = None,
 ) -> None:
     """Say whether a log is whole, and print its head: the anchor for next time.
 
@@ -45,11 +61,12 @@ def verify(
     """
     from otelprof.cli.output import stderr
     from otelprof.gate.audit import verify as verified
+    from otelprof.telemetry.text import counted
 
     if head is not None and anchor is not None:
         message = "give --head or --anchor"
         raise typer.BadParameter(message)
-    known = _anchor(head, anchor)
+    known = _anchor(head, anchor, anchor_option)
     if not log.exists() and known is None:
         unreadable(f"{log} is not there")
     found = verified(_content(log))
@@ -60,6 +77,10 @@ def verify(
         stderr.print(f"{log}: {lack}", markup=False)
     if found.line is not None or lack is not None:
         raise typer.Exit(1)
+    anchored = known.records if known is not None and anchor is not None and is_store(anchor) else None
+    if anchored is not None and anchored < len(found.records):
+        behind = counted(len(found.records) - anchored, "record")
+        stderr.print(f"{log}: {behind} behind the anchor: what is cut off there is not seen", markup=False)
     typer.echo(str(found.head))
 
 
@@ -136,12 +157,36 @@ def _content(log: Path) -> bytes:
         unreadable(str(error))
 
 
-def _anchor(head: str | None, anchor: Path | None) -> Head | None:
-    from otelprof.gate.audit import Head
+def is_store(anchor: str) -> bool:
+    """Whether an anchor is in a store, and not in a file."""
+    return "://" in anchor
+
+
+def anchor_store(url: str, options: Sequence[str] | None) -> AnchorStore:
+    """The anchor in a store; exits when there can be none."""
+    from otelprof.cli.store_options import pairs
+    from otelprof.errors import PermanentError
+    from otelprof.gate.anchor import AnchorStore
+
+    try:
+        return AnchorStore(url, pairs(options, "--anchor-option"))
+    except PermanentError as error:
+        unreadable(str(error))
+
+
+def _anchor(head: str | None, anchor: str | None, options: Sequence[str] | None) -> Head | None:
+    from otelprof.errors import OtelprofError
+    from otelprof.gate.audit import Head, anchored_head
 
     if head is None and anchor is None:
         return None
-    text = head if anchor is None else content_of(anchor, MAX_ANCHOR_BYTES).decode(errors="replace")
+    if anchor is not None and is_store(anchor):
+        try:
+            found = anchored_head(anchor_store(anchor, options))
+        except OtelprofError as error:
+            unreadable(str(error))
+        return found or unreadable(f"nothing is anchored at {anchor}")
+    text = head if anchor is None else content_of(Path(anchor), MAX_ANCHOR_BYTES).decode(errors="replace")
     try:
         return Head.parse(text or "")
     except ValueError as error:

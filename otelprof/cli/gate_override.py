@@ -5,13 +5,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003 - typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from otelprof.cli.admin import caller
-from otelprof.cli.audit import DEFAULT_LOG, LogOption, content_of, unreadable
+from otelprof.cli.audit import (
+    DEFAULT_LOG,
+    AnchorOptions,
+    LogOption,
+    anchor_store,
+    content_of,
+    is_store,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +57,9 @@ def override(  # noqa: PLR0913 - these are the options of the command
     commit: Annotated[str | None, typer.Option(help="Without an event: only for this commit.")] = None,
     log: LogOption = DEFAULT_LOG,
     anchor: Annotated[
-        Path | None, typer.Option(help="Write the new head of the log to this file, to be kept elsewhere.")
+        str | None, typer.Option(help="Keep the new head of the log in a file, or a store, as s3://b/audit.")
     ] = None,
+    anchor_option: AnchorOptions = None,
 ) -> None:
     """Override the gate, by a comment of an approver or by hand, and append that to the audit log.
 
@@ -79,19 +88,21 @@ def override(  # noqa: PLR0913 - these are the options of the command
         print_error(error)
         raise typer.Exit(1) from error
     if asked is not None:
-        _append(asked, log, anchor)
+        _append(asked, log, anchor, anchor_option)
 
 
-def _append(asked: Override, log: Path, anchor: Path | None) -> None:
+def _append(asked: Override, log: Path, anchor: str | None, options: Sequence[str] | None) -> None:
     from otelprof.cli.output import stderr, write
     from otelprof.gate.audit import append
     from otelprof.gate.override import EVENT, data, is_taken
 
-    found = append(log, EVENT, data(asked), datetime.now(UTC), lambda records: is_taken(asked, records))
+    is_file = anchor is not None and not is_store(anchor)
+    kept = None if anchor is None or is_file else anchor_store(anchor, options)
+    found = append(log, EVENT, data(asked), datetime.now(UTC), lambda records: is_taken(asked, records), kept)
     stderr.print(str(asked), markup=False)
     typer.echo(str(found.head))
-    if anchor is not None:
-        write(f"{found.head}\n", anchor)
+    if anchor is not None and is_file:
+        write(f"{found.head}\n", Path(anchor))
 
 
 def _approvers(path: Path) -> tuple[Approver, ...]:

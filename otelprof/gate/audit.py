@@ -17,9 +17,9 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otelprof.errors import PermanentError
+from otelprof.errors import PermanentError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ NO_HASH: Final = "0" * 64
 """What stands for the hash before that of the first record."""
 MAX_LINE_BYTES: Final = 64 << 10
 MAX_LOG_BYTES: Final = 64 << 20
+_ATTEMPTS: Final = 5
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _ANCHOR: Final = re.compile(r"otelprof audit head: ([0-9]{1,9}) records?, sha256 ([0-9a-f]{64})\b")
 _KEYS: Final = frozenset({"data", "event", "hash", "previous", "sequence", "time"})
@@ -127,6 +128,19 @@ class Verified:
         return None
 
 
+class Anchor(Protocol):
+    """Where each record stands a second time, and cannot be replaced: `gate/anchor.py`."""
+
+    def newest(self) -> int:
+        """The number of the newest record; 0 when there is none."""
+
+    def line(self, sequence: int) -> bytes:
+        """A record, as it stands in the log."""
+
+    def add(self, sequence: int, line: bytes) -> bool:
+        """Put a record there; False when there is another one of this number."""
+
+
 def verify(content: bytes) -> Verified:
     """The records of a log, up to the first line that is wrong."""
     records: list[Record] = []
@@ -164,12 +178,13 @@ def read(path: Path) -> bytes:
     return _limited(content, path)
 
 
-def append(
+def append(  # noqa: PLR0913, PLR0917 - what a record is made of
     path: Path,
     event: str,
     data: Mapping[str, Any],
     now: datetime,
     unless: Callable[[Sequence[Record]], bool] | None = None,
+    anchor: Anchor | None = None,
 ) -> Verified:
     """Write a record behind all others; it is on disk when this returns.
 
@@ -179,12 +194,16 @@ def append(
         data: see `Record.data`.
         now: with a time zone.
         unless: says of the records that are there that nothing is to be added; nobody writes in between.
+        anchor: gets the record before the log does. What it has and the log lacks is written to the log
+            first: others appended it, or the log could not be written after it.
 
     Returns:
         The log as it is then.
 
     Raises:
-        PermanentError: the log is broken, or it cannot be written; nothing has changed then.
+        PermanentError: the log is broken or not the one that is anchored, or it cannot be written; nothing
+            has changed then, but for what was anchored.
+        UnavailableError: the anchor cannot be reached; the log has not changed.
     """
     with _locked(path) as descriptor:
         content = _limited(_whole(descriptor), path)
@@ -192,15 +211,77 @@ def append(
         if found.line is not None:
             message = f"{path}, line {found.line}: {found.problem}; nothing is added to a log that is broken"
             raise PermanentError(message)
-        if unless is not None and unless(found.records):
-            return found
-        record = _record(event, data, now, found.head)
-        line = _canonical(_fields(record)) + b"\n"
-        if len(line) > MAX_LINE_BYTES or len(content) + len(line) > MAX_LOG_BYTES:
-            message = f"{path}: a record has at most {MAX_LINE_BYTES} bytes, and a log {MAX_LOG_BYTES}"
+        for _ in range(_ATTEMPTS):
+            if anchor is not None:
+                found, content = _caught_up(descriptor, found, content, anchor, path)
+            if unless is not None and unless(found.records):
+                return found
+            record = _record(event, data, now, found.head)
+            line = _canonical(_fields(record)) + b"\n"
+            if len(line) > MAX_LINE_BYTES or len(content) + len(line) > MAX_LOG_BYTES:
+                message = f"{path}: a record has at most {MAX_LINE_BYTES} bytes, and a log {MAX_LOG_BYTES}"
+                raise PermanentError(message)
+            if anchor is None or anchor.add(record.sequence, line):
+                _write(descriptor, line, len(content), path)
+                return Verified((*found.records, record))
+        message = f"{path}: {_ATTEMPTS} times somebody else appended a record first: try again"
+        raise UnavailableError(message)
+
+
+def anchored_head(anchor: Anchor) -> Head | None:
+    """The newest record that is anchored; None when there is none.
+
+    Raises:
+        PermanentError: it is no record of that number.
+        UnavailableError: the anchor cannot be reached.
+    """
+    newest = anchor.newest()
+    return Head(newest, _anchored(anchor, newest).hash) if newest else None
+
+
+def _anchored(anchor: Anchor, sequence: int) -> Record:
+    """A record of the anchor, with the hash of what it holds.
+
+    Raises:
+        PermanentError: it is none.
+    """
+    line = anchor.line(sequence)
+    try:
+        record = _parse(line.removesuffix(b"\n"))
+        _check(record, line.removesuffix(b"\n"), sequence, record.previous)
+    except (ValueError, RecursionError) as error:
+        message = f"record {sequence} of the anchor is none: {error}"
+        raise PermanentError(message) from error
+    return record
+
+
+def _caught_up(
+    descriptor: int, found: Verified, content: bytes, anchor: Anchor, path: Path
+) -> tuple[Verified, bytes]:
+    """The log with what the anchor knows of beyond it.
+
+    Raises:
+        PermanentError: the log does not go on from the anchor, nor the anchor from the log.
+    """
+    newest = anchor.newest()
+    if newest and newest <= len(found.records):
+        lack = found.missing(Head(newest, _anchored(anchor, newest).hash))
+        if lack is not None:
+            message = f"{path}: {lack}; nothing is added to a log that is not the one that is anchored"
             raise PermanentError(message)
+    for sequence in range(len(found.records) + 1, newest + 1):
+        record = _anchored(anchor, sequence)
+        if record.previous != found.head.hash:
+            message = (
+                f"{path}: record {sequence} is anchored behind {record.previous}, and the log ends with"
+                f" {found.head.hash}: it was written anew, or is another log"
+            )
+            raise PermanentError(message)
+        line = _canonical(_fields(record)) + b"\n"
         _write(descriptor, line, len(content), path)
-        return Verified((*found.records, record))
+        content = _limited(content + line, path)
+        found = Verified((*found.records, record))
+    return found, content
 
 
 def _parse(line: bytes) -> Record:

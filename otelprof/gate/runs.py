@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otelprof.errors import PermanentError
 from otelprof.gate.profile_file import read_profiles, type_name
 from otelprof.recording.files import SUFFIXES
+from otelprof.recording.reader import JFR
 from otelprof.telemetry.text import printable
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ def read_runs(
         return (_run(path.name, [path], {}, wanted, service, is_folder=False),)
     folders = _folders(path)
     if not folders:
+        if any(path.rglob("*.jfr")):
+            message = f"{path} holds no profile but recordings: {JFR}"
+            raise PermanentError(message)
         what = "holds no profile" if path.is_dir() else "is neither a file nor a folder"
         message = f"{path} {what}: a folder of runs is expected, each a folder of profiles or a file"
         raise PermanentError(message)

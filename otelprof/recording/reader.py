@@ -33,6 +33,12 @@ MAX_REQUEST_BYTES: Final = 256 << 20
 LIMITS: Final = Limits(max_body_bytes=MAX_REQUEST_BYTES)
 
 _MAGIC: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+_JFR_MAGIC: Final = b"FLR\0"
+JFR: Final = (
+    "Java Flight Recorder's format is not read: convert it with async-profiler's jfrconv, as"
+    " `jfrconv --cpu recording.jfr cpu.pb.gz` (or --alloc, --wall, --lock), and give that file"
+)
+"""What to do with a recording of Java Flight Recorder."""
 _OTLP_SUFFIXES: Final = (".otlp", ".pb")
 _HEAD_BYTES: Final = 4096
 _FOLDED: Final = re.compile(rb"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+ -?[0-9]+")
@@ -130,6 +136,8 @@ def open_recording(path: Path) -> Iterator[Recording]:
 
 
 def _recording(file: BinaryIO, head: bytes, name: str) -> Recording:
+    if head.startswith(_JFR_MAGIC):
+        raise InvalidRequestError(JFR)
     if head[:1] and head[:1] in FIRST_BYTES:
         return _framed(file)
     if head.lstrip()[:1] == b"{":

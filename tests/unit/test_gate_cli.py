@@ -200,3 +200,13 @@ def test_hostile_names() -> None:
     assert "\n" not in shown
     assert "@team" not in shown
     assert all(f"\\{char}" in shown for char in "|<>[]()`#")
+
+
+def test_flight_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of Java Flight Recorder it is said what converts them, of a file as of a folder of them."""
+    recording = tmp_path / "runs" / "run0" / "cpu.jfr"
+    recording.parent.mkdir(parents=True)
+    recording.write_bytes(b"FLR\0\0\x02\0\0")
+    for side in (recording, tmp_path / "runs"):
+        code, _, err = otelprof(capsys, "diff", side, side)
+        assert (1, True) == (code, "jfrconv --cpu recording.jfr cpu.pb.gz" in err)

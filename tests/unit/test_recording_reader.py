@@ -92,6 +92,16 @@ def test_compressed_otlp(tmp_path: Path, compress: object) -> None:
     assert BODY == record.decode().to_otlp()
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_flight_recordings(tmp_path: Path, compress: object) -> None:
+    """A recording of Java Flight Recorder is told by its magic number, and it is said how to convert it."""
+    recorded = sorted((SHARED.parent / "pprof").rglob("*.jfr"))
+    for content in (b"FLR\0\0\x02\0\0" + bytes(60), *(path.read_bytes() for path in recorded)):
+        path = written(tmp_path, compress(content), "cpu.jfr")  # type: ignore[operator]
+        with pytest.raises(InvalidRequestError, match="jfrconv --cpu"):
+            read(path)
+
+
 def test_nothing(tmp_path: Path) -> None:
     """An empty file is a request without Profiles, as it is on the wire."""
     kind, (record,), _ = read(written(tmp_path, b""))
@@ -152,7 +162,6 @@ def test_json(tmp_path: Path, content: bytes, bodies: list[bytes], torn_bytes: i
 @pytest.mark.parametrize(
     "content",
     [
-        b"FLR\x00\x02\x01",
         b"\x7fELF\x02\x01",
         b"hello world\n",
         b"\xff" * 50,

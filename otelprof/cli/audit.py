@@ -162,14 +162,14 @@ def is_store(anchor: str) -> bool:
     return "://" in anchor
 
 
-def anchor_store(url: str, options: Sequence[str] | None) -> AnchorStore:
+def anchor_store(url: str, options: Sequence[str] | None, *, makes_folder: bool = False) -> AnchorStore:
     """The anchor in a store; exits when there can be none."""
     from otelprof.cli.store_options import pairs
     from otelprof.errors import PermanentError
     from otelprof.gate.anchor import AnchorStore
 
     try:
-        return AnchorStore(url, pairs(options, "--anchor-option"))
+        return AnchorStore(url, pairs(options, "--anchor-option"), makes_folder=makes_folder)
     except PermanentError as error:
         unreadable(str(error))
 

@@ -97,7 +97,7 @@ def _append(asked: Override, log: Path, anchor: str | None, options: Sequence[st
     from otelprof.gate.override import EVENT, data, is_taken
 
     is_file = anchor is not None and not is_store(anchor)
-    kept = None if anchor is None or is_file else anchor_store(anchor, options)
+    kept = None if anchor is None or is_file else anchor_store(anchor, options, makes_folder=True)
     found = append(log, EVENT, data(asked), datetime.now(UTC), lambda records: is_taken(asked, records), kept)
     stderr.print(str(asked), markup=False)
     typer.echo(str(found.head))

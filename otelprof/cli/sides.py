@@ -130,12 +130,13 @@ class Sides:
             typer.BadParameter: there is no store, or it has fewer versions.
         """
         from otelprof.query.runs import VERSION, versions
+        from otelprof.telemetry.text import printable
 
         selection, _ = self._selection("")
         with options.progress("looking for versions"):
             found = versions(self._open(), selection)
         if len(found) < 2:  # noqa: PLR2004 - before and after
-            there = f"only {found[0].version}" if found else "none"
+            there = f"only {printable(found[0].version, 200)}" if found else "none"
             message = f"two versions ({VERSION}) are needed, and {there} is there: name two sides"
             raise typer.BadParameter(message)
         before, after = (f"{VERSION}={escaped(row.version)}" for row in found[-2:])
@@ -202,7 +203,8 @@ def unit_of(read: Sequence[Side], unit: Work) -> Work:
     from otelprof.gate.runs import Work
 
     runs = [run for side in read for run in side.runs]
-    if not all(side.is_stored for side in read) or any(unit.of(run) is not None for run in runs):
+    said = any(unit.of(run) is not None for run in runs)
+    if said or not all(side.is_stored for side in read) or not all(run.number(SECOND) for run in runs):
         return unit
     options.note(
         "costs are per second of a process: if a version had more to do in one, say what each did, as"

@@ -31,14 +31,17 @@ class AnchorStore:
     """Records of one audit log, under a URL.
 
     Args:
-        url: `s3://`, `gs://`, `az://`, or `file://` with a folder, which is made.
+        url: `s3://`, `gs://`, `az://`, or `file://` with a folder.
         options: of the object store, as `aws_region`; credentials come from the environment.
+        makes_folder: if there is none yet.
 
     Raises:
         PermanentError: obstore is not installed, the URL is none, has credentials, or an option is not known.
     """
 
-    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, options: Mapping[str, str] | None = None, *, makes_folder: bool = False
+    ) -> None:
         if find_spec("obstore") is None:
             message = "an anchor in a store needs obstore: pip install 'otelprof[gate]'"
             raise PermanentError(message)
@@ -48,7 +51,7 @@ class AnchorStore:
         except ValueError as error:
             raise PermanentError(str(error)) from error
         with self._errors("is no place for an anchor", permanent=True):
-            self._store = _opened(url, dict(options or {}))
+            self._store = _opened(url, dict(options or {}), makes_folder=makes_folder)
 
     def newest(self) -> int:
         """The number of the newest record; 0 when none is anchored.
@@ -71,14 +74,14 @@ class AnchorStore:
         """
         import obstore  # noqa: PLC0415 - as above
 
-        try:
-            with self._errors("cannot be read"):
+        with self._errors("cannot be read"):
+            try:
                 found = obstore.get(self._store, _name(sequence))
-                is_short = found.meta["size"] <= MAX_LINE_BYTES
-                content = bytes(found.bytes()) if is_short else b""
-        except FileNotFoundError as error:
-            message = f"{self.url} lacks record {sequence}, and has later ones: an object was removed"
-            raise PermanentError(message) from error
+            except FileNotFoundError as error:
+                message = f"{self.url} lacks record {sequence}, and has later ones: an object was removed"
+                raise PermanentError(message) from error
+            is_short = found.meta["size"] <= MAX_LINE_BYTES
+            content = bytes(found.bytes()) if is_short else b""
         if not is_short:
             message = f"{self.url}: record {sequence} has more than {MAX_LINE_BYTES} bytes"
             raise PermanentError(message)
@@ -93,22 +96,20 @@ class AnchorStore:
         import obstore  # noqa: PLC0415 - as above
         from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415 - as above
 
-        try:
-            with self._errors("cannot be written"):
+        with self._errors("cannot be written"):
+            try:
                 obstore.put(self._store, _name(sequence), line, mode="create")
-        except AlreadyExistsError:
-            # By this very call, perhaps: an answer that is lost is asked for again.
-            return self.line(sequence) == line
+            except AlreadyExistsError:
+                # By this very call, perhaps: an answer that is lost is asked for again.
+                return self.line(sequence) == line
         return True
 
     @contextmanager
     def _errors(self, what: str, *, permanent: bool = False) -> Iterator[None]:
-        from obstore.exceptions import AlreadyExistsError, BaseError  # noqa: PLC0415 - as above
+        from obstore.exceptions import BaseError  # noqa: PLC0415 - as above
 
         try:
             yield
-        except (AlreadyExistsError, FileNotFoundError):
-            raise
         except (BaseError, OSError, ValueError) as error:
             first = next(iter(str(error).splitlines()), "")
             message = f"{self.url} {what}: {first}"
@@ -119,11 +120,11 @@ def _name(sequence: int) -> str:
     return f"{sequence:09}.json"
 
 
-def _opened(url: str, options: dict[str, str]) -> ObjectStore:
+def _opened(url: str, options: dict[str, str], *, makes_folder: bool) -> ObjectStore:
     from obstore.store import LocalStore, from_url  # noqa: PLC0415 - as above
 
     if url.startswith("file://"):
-        return LocalStore.from_url(url, mkdir=True)
+        return LocalStore.from_url(url, mkdir=makes_folder)
     # As delta-rs has it, what is of the client and what is of the store stand in one list.
     client: dict[str, Any] = {**_CLIENT}
     for key in [key for key in options if key.endswith("allow_http")]:

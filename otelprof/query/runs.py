@@ -147,12 +147,18 @@ def _runs(reader: StoreReader, selection: Selection, cut: Cut) -> Iterator[Store
 
 
 def _seconds(reader: StoreReader, selection: Selection, cut: Cut) -> dict[tuple[int, str | None], float]:
-    """For how long processes were profiled, by run: windows of one resource count once."""
+    """For how long processes were profiled, by run.
+
+    A window of a resource counts once; of sample types, that which was profiled for longest.
+    """
+    of_run = "piece, who"
+    of_type = f"{of_run}, sample_type, unit"
     rows = reader.bounded(
         f"WITH named AS ({_named(cut.label, _PROCESS)}), "
-        "seen AS (SELECT DISTINCT piece, who, process, service, window_start, window_ns "
-        f"FROM {_samples(selection, cut)} JOIN named USING (labels_id) WHERE {_has_label(cut)}) "
-        "SELECT piece, who, sum(CAST(window_ns AS DOUBLE)) AS nanos FROM seen GROUP BY piece, who"
+        f"seen AS (SELECT DISTINCT {of_type}, process, service, window_start, window_ns "
+        f"FROM {_samples(selection, cut)} JOIN named USING (labels_id) WHERE {_has_label(cut)}), "
+        f"summed AS (SELECT {of_type}, sum(CAST(window_ns AS DOUBLE)) AS nanos FROM seen GROUP BY {of_type}) "
+        f"SELECT {of_run}, max(nanos) AS nanos FROM summed GROUP BY {of_run}"
     )
     return {(row["piece"], row["who"]): row["nanos"] * _NANO for row in as_dicts(rows)}
 

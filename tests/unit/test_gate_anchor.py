@@ -33,7 +33,7 @@ def s3() -> Iterator[dict[str, str]]:
 def anchor(request: pytest.FixtureRequest, tmp_path: Path) -> AnchorStore:
     """An anchor without any record."""
     if request.param == "folder":
-        return AnchorStore(f"file://{tmp_path}/anchor")
+        return AnchorStore(f"file://{tmp_path}/anchor", makes_folder=True)
     return AnchorStore(f"s3://profiles/{tmp_path.name}", request.getfixturevalue("s3"))
 
 
@@ -115,7 +115,7 @@ def test_an_answer_that_was_lost(anchor: AnchorStore) -> None:
 
 def test_an_object_that_was_changed(tmp_path: Path) -> None:
     """It is said what is no record, what is missing, and what is too large to be read."""
-    anchor = AnchorStore(f"file://{tmp_path}/anchor")
+    anchor = AnchorStore(f"file://{tmp_path}/anchor", makes_folder=True)
     add(tmp_path / "log", anchor, "a")
     path = tmp_path / "anchor" / "000000001.json"
     record = json.loads(path.read_bytes())
@@ -134,7 +134,12 @@ def test_a_store_that_cannot_be_reached(s3: dict[str, str], tmp_path: Path) -> N
     with pytest.raises(UnavailableError, match="s3://nowhere"):
         add(tmp_path / "log", AnchorStore("s3://nowhere/x", s3), "a")
     assert b"" == read(tmp_path / "log")
-    for url, options in (("ftp://x/y", {}), ("s3://key:secret@x/y", {}), ("s3://x", {"no_such_option": "1"})):
+    for url, options in (
+        ("ftp://x/y", {}),
+        ("s3://key:secret@x/y", {}),
+        ("s3://x", {"no_such_option": "1"}),
+        (f"file://{tmp_path}/nowhere", {}),
+    ):
         with pytest.raises(PermanentError):
             AnchorStore(url, options)
 

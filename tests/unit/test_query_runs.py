@@ -25,15 +25,21 @@ WINDOW: Final = 10
 HOSTILE: Final = 'it\'s, "quoted"'
 
 
-def sent(text: str, version: str | None, pod: str, at: int) -> Profiles:
+def sent(  # noqa: PLR0913 - what a window is made of
+    text: str,
+    version: str | None,
+    pod: str,
+    at: int,
+    *,
+    sample_type: tuple[str, str] = ("cpu", "nanoseconds"),
+    window: int = WINDOW,
+) -> Profiles:
     """One window of one process."""
     resource = [("service.name", "checkout"), ("service.instance.id", pod)]
     resource += [("service.version", version)] if version is not None else []
-    message = Profiles.from_folded(
-        text.encode(), sample_type=("cpu", "nanoseconds"), resource=resource
-    ).to_proto()
+    message = Profiles.from_folded(text.encode(), sample_type=sample_type, resource=resource).to_proto()
     profile = message.resource_profiles[0].scope_profiles[0].profiles[0]
-    profile.time_unix_nano, profile.duration_nano = at * 10**9, WINDOW * 10**9
+    profile.time_unix_nano, profile.duration_nano = at * 10**9, window * 10**9
     profile.period = 5
     profile.period_type.CopyFrom(profile.sample_type)
     return Profiles.decode(message.SerializeToString())
@@ -110,3 +116,14 @@ def test_values_at_the_end_of_64_bits(tmp_path: Path) -> None:
         writer.write(sent(f"main {2**63 - 1}\n", "1", "a", START + at * WINDOW))
     with pytest.raises(RequestTooLargeError, match="64 bits"):
         runs(StoreReader(Store(str(tmp_path))), Selection(), Cut())
+
+
+def test_sample_types_of_one_process(tmp_path: Path) -> None:
+    """A process of which CPU and allocations were profiled was there once, for the longer of both."""
+    writer = StoreWriter(Store(str(tmp_path)), SimulatedClock(start_secs=START))
+    writer.write(sent("main 1\n", "1", "a", START))
+    writer.write(sent("main 1\n", "1", "a", START, sample_type=("alloc_space", "bytes"), window=4 * WINDOW))
+    (run,) = runs(StoreReader(Store(str(tmp_path))), Selection(), Cut())
+
+    assert 4 * WINDOW == pytest.approx(run.seconds)
+    assert {("cpu", "nanoseconds"): 1, ("alloc_space", "bytes"): 1} == run.counts

@@ -6,7 +6,9 @@ nearest caller that is left. So the tables are small, and stacks that differ in 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,6 +34,7 @@ MIN_SHARE: Final = 0.002
 REST: Final = "(everything else)"
 LEFT_OUT: Final = 2**32 - 1
 """The place of a function that the core leaves out."""
+_THREADS: Final = 4
 _KINDS: Final = ("<u4", "<u8", "<u4")
 """Of the core's columns: frames, ends, and which stack another one is."""
 
@@ -125,7 +128,9 @@ def cost_table(
     places = _Places(rules)
     runs = [_stacks(one, places, each) for one in profiles]
     names = places.names
-    cumulative = np.column_stack([_cumulative(run, len(names)) for run in runs])
+    # Most of it is done in the core, without the GIL.
+    with ThreadPoolExecutor(_THREADS, "otelprof-gate-costs") as pool:
+        cumulative = np.column_stack(list(pool.map(partial(_cumulative, count=len(names)), runs)))
     totals = np.array([run.values.sum() for run in runs])
     # One run is enough: a function that only one version has is not lost among the runs of the other.
     large = (cumulative / np.maximum(totals, 1e-300)).max(axis=1) >= min_share

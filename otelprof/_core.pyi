@@ -73,6 +73,7 @@ __all__ = [
     "TraceState",
     "WrittenSymbols",
     "__version__",
+    "crc32",
     "distinct_frames",
     "gzip",
     "inflate",
@@ -445,6 +446,9 @@ class Profiles:
     @property
     def unknown_fields_dropped(self) -> int:
         """How many unknown fields `to_otlp` leaves out, from messages that had to be written anew."""
+
+def crc32(first: bytes, second: bytes) -> int:
+    """The CRC-32 of two pieces, as if they were one: what zlib's is."""
 
 def gzip(body: bytes, level: int = 6) -> bytes:
     """A body compressed, half as long about it as zlib; the same bytes for the same body.

@@ -2,6 +2,7 @@
 //!
 //! A verb's own file holds its part of `Profiles`, and the values that it takes and gives.
 
+mod checksum;
 mod column_filter;
 mod deflate;
 mod delta;
@@ -109,6 +110,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<TraceDecisions>()?;
     module.add_class::<TraceState>()?;
     module.add_class::<WrittenSymbols>()?;
+    module.add_function(wrap_pyfunction!(checksum::crc32, module)?)?;
     module.add_function(wrap_pyfunction!(deflate::gzip, module)?)?;
     module.add_function(wrap_pyfunction!(inflate::inflate, module)?)?;
     module.add_function(wrap_pyfunction!(stacks::distinct_frames, module)?)?;

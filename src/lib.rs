@@ -11,6 +11,7 @@
 pub mod error;
 pub mod limits;
 
+pub mod checksum;
 pub mod deflate;
 pub mod inflate;
 pub mod wire;

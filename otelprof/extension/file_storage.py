@@ -16,7 +16,7 @@ class FileStorageConfig(ComponentConfig):
     """The `file_storage` extension, with the collector's keys.
 
     Attributes:
-        directory: of the file; no other otelprof uses it at the same time.
+        directory: of the files; no other otelprof uses it at the same time.
         create_directory: make it when it is not there, readable by this user alone.
         fsync: have the disk confirm each request before the client is told. Without it, a power cut may lose
             the last ones; the end of the process loses nothing either way.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from otelprof.config.dead_letter import DeadLetterConfig
     from otelprof.log.cursor import Item
     from otelprof.log.dead_letters import Kept
-    from otelprof.log.journal import Crashes
+    from otelprof.log.stored import Crashes
     from otelprof.model import ComponentId
     from otelprof.telemetry.metrics import Metrics
 

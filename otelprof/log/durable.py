@@ -13,7 +13,6 @@ a restart it is merged or decided about again.
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -30,10 +29,11 @@ from otelprof.errors import (
 )
 from otelprof.log.cursor import Claim, DropReason
 from otelprof.log.dead_letter_queue import DeadLetterQueue
-from otelprof.log.journal import About, Step
 from otelprof.log.log_file import LogFile
 from otelprof.log.marks import FILE_NAME, Left, Marks
 from otelprof.log.memory import NONE_HELD, Demand, Held, MemoryLog
+from otelprof.log.steps import Step, Steps
+from otelprof.log.stored import About
 from otelprof.model import ComponentId
 from otelprof.telemetry.log_metrics import (
     DEAD_LETTERS_RETRIED,
@@ -55,15 +55,14 @@ if TYPE_CHECKING:
     from otelprof.config.exporter import SendingQueueConfig
     from otelprof.log.cursor import Cursor, Item
     from otelprof.log.dead_letters import Kept
-    from otelprof.log.journal import Journal, Stored
+    from otelprof.log.journal import Journal
     from otelprof.log.marks import Attempt
     from otelprof.log.memory import Appended
+    from otelprof.log.stored import Stored
     from otelprof.telemetry.metrics import Metrics
 
 # Said to a client when the disk takes nothing: longer than for a full queue, since somebody must come.
 DISK_RETRY_AFTER_SECS: Final = 5.0
-MAX_MARKED_STEPS: Final = 64
-"""So much of what exporters have passed may wait for the next append, in the marks."""
 # What was accepted once is not refused because a limit was lowered since.
 _LIMITS: Final = Limits(
     max_body_bytes=2 << 30,
@@ -127,7 +126,7 @@ class DurableLog(MemoryLog):
         self._behind: dict[int, int] = {}
         # Requests that may have brought the process down, until an attempt has ended otherwise.
         self._suspects: set[tuple[int, str]] = set()
-        self._steps: deque[tuple[Step, int, str]] = deque()
+        self._steps = Steps()
         self._is_failing = False
         # Held by who writes steps to the file, until they are off the list.
         self._flushing = Lock()
@@ -162,7 +161,8 @@ class DurableLog(MemoryLog):
         self._dead_letters.start()
         for stored in found.requests:
             self._restore(stored)
-        self._mark(lambda marks: marks.write(found.last_row))
+        self._mark(lambda marks: marks.appended(found.last_row, len(self._behind)))
+        self._mark(Marks.write)
         self._metrics.observe(LOG_UNWRITTEN_STEPS, lambda: len(self._steps) if self._is_failing else 0)
         if found.requests:
             self._logger.info("requests were left by an earlier run", requests=len(found.requests))
@@ -199,9 +199,11 @@ class DurableLog(MemoryLog):
             raise
         with self._lock:
             self._reserve(demand, -1)
+            added = self._steps.added
             waiting = self._take_in(entries, demand, held, claims)
-        # What was dropped to make room.
-        if self._steps:
+            has_dropped = self._steps.added > added
+        # What had to make room.
+        if has_dropped:
             self.flush()
         return waiting
 
@@ -218,7 +220,9 @@ class DurableLog(MemoryLog):
                 spared = self._spare(attempt.rows, attempt.exporter)
             if spared:
                 self._write_steps()
-        self._mark(lambda marks: marks.end(attempt))
+        # An attempt at what is passed blames nobody: the next start finds it passed.
+        is_passed = not any(row in self._behind for row in attempt.rows)
+        self._mark(lambda marks: marks.end(attempt, is_urgent=not is_passed))
 
     def keep_dead_letter(self, exporter: ComponentId, item: Item, error: Exception) -> None:
         """Keep what an exporter of this log can never deliver."""
@@ -243,23 +247,21 @@ class DurableLog(MemoryLog):
             if letter.exporter not in full and not self._retry(kept, letter.exporter):
                 full.add(letter.exporter)
         self._write_steps()
+        self._give_back()
 
     def passed(self, exporter: ComponentId, claim: Claim) -> None:
         """An exporter has passed all that stood for a claim. The lock is held."""
         self._spare(claim.rows, str(exporter))
         for row in claim.rows:
-            self._steps.append((Step.PASSED, row, str(exporter)))
             self._behind[row] -= 1
-            if self._behind[row] == 0:
+            is_last = self._behind[row] == 0
+            if is_last:
                 del self._behind[row]
-                self._steps.append((Step.SETTLED, row, ""))
+            self._steps.add(Step.SETTLED if is_last else Step.PASSED, row, str(exporter))
 
     def flush(self) -> None:
-        """Write down what exporters have passed. What the disk does not take is written the next time.
-
-        A little of it stands in the marks alone, until it can go with an append.
-        """
-        if len(self._steps) >= MAX_MARKED_STEPS or not self._mark(Marks.write):
+        """Write down what exporters have passed: a little in the marks alone. What fails is written later."""
+        if self._steps.are_many or not self._mark(Marks.write):
             self._write_steps()
 
     def close(self) -> None:
@@ -281,28 +283,38 @@ class DurableLog(MemoryLog):
     def _write_steps(self) -> None:
         """Write to the file what exporters have passed."""
         with self._flushing:
-            steps = tuple(self._steps)
-            if not steps or self._journal is None:
-                return
+            if self._journal is not None:
+                self._write_now(self._journal)
+
+    def _write_now(self, journal: Journal) -> None:
+        """The same, `_flushing` is held."""
+        steps = self._steps.all()
+        if steps:
             try:
-                self._journal.write(steps)
+                journal.write(steps)
             except sqlite3.Error as error:
                 self._is_failing = True
                 self._failed("progress", error)
             else:
-                self._written(steps)
+                self._written(len(steps))
 
-    def _written(self, steps: Sequence[tuple[Step, int, str]]) -> None:
-        """Steps are in the file. They were among the marks until now. `_flushing` is held."""
-        for _ in steps:
-            self._steps.popleft()
+    def _give_back(self) -> None:
+        """Have the disk hold little beside what is outstanding."""
+        with self._flushing:
+            if self._journal is not None:
+                try:
+                    self._journal.give_back()
+                except (sqlite3.Error, OSError) as error:
+                    self._failed("give_back", error)
+
+    def _written(self, count: int) -> None:
+        """Steps are in the file, and leave the marks. `_flushing` is held."""
+        self._steps.written(count)
         self._is_failing = False
 
-    def _progress(self) -> tuple[int, Sequence[tuple[int, str]]]:
+    def _progress(self) -> tuple[int, str]:
         """How many requests are outstanding, and what was passed that the file does not know."""
-        # While the file takes nothing there is no end of them.
-        steps = tuple(self._steps)[: 4 * MAX_MARKED_STEPS]
-        return len(self._behind), [(row, exporter) for step, row, exporter in steps if step is Step.PASSED]
+        return len(self._behind), self._steps.passed_text()
 
     def _restore(self, stored: Stored) -> None:
         """Give a request out again to those of its exporters that are still there."""
@@ -404,7 +416,8 @@ class DurableLog(MemoryLog):
         """Requests have not brought the process down; whether some had been suspected. The lock is held."""
         spared = self._suspects.intersection((row, exporter) for row in rows)
         self._suspects -= spared
-        self._steps.extend((Step.SPARED, *suspect) for suspect in spared)
+        for row, name in spared:
+            self._steps.add(Step.SPARED, row, name)
         return bool(spared)
 
     def _mark(self, write: Callable[[Marks], None]) -> bool:
@@ -459,10 +472,14 @@ class DurableLog(MemoryLog):
                 if self._journal is None:
                     message = f"storage {self._storage.id} is closed; send the request again"
                     raise OverloadedError(message, retry_after_secs=DISK_RETRY_AFTER_SECS)
-                steps = tuple(self._steps)
+                if self._journal.is_due:
+                    # So that it knows which segments nobody needs.
+                    self._write_now(self._journal)
+                # A few are in the marks, and cost less together.
+                steps = self._steps.all() if self._steps.are_many else ()
                 rows = self._journal.append(requests, steps)
-                self._written(steps)
-        except sqlite3.Error as error:
+                self._written(len(steps))
+        except (sqlite3.Error, OSError) as error:
             self._failed("append", error)
             message = f"storage {self._storage.id} cannot write to {self._storage.directory}: {error}"
             raise OverloadedError(message, retry_after_secs=DISK_RETRY_AFTER_SECS) from error
@@ -470,7 +487,7 @@ class DurableLog(MemoryLog):
         for row, (number, durable) in zip(rows, kept, strict=True):
             self._behind[row] = len(durable)
             claims |= {(number, exporter): Claim((row,), 1, now) for exporter in durable}
-        self._mark(lambda marks: marks.write(rows[-1]))
+        self._mark(lambda marks: marks.appended(rows[-1], len(self._behind)))
         return claims
 
     def _failed(self, operation: str, error: Exception) -> None:

@@ -1,22 +1,29 @@
-"""The file of the durable log (SQLite in WAL mode): requests, and who has not passed them.
+"""The file of the durable log (SQLite in WAL mode): which requests there are, and who has not passed them.
 
-A request is one row, whoever it is for, with a checksum over all of it. Beside it stands a row for each
-exporter that has not passed it. A request that everybody has passed is deleted; its pages are used again.
+A request is one row, whoever it is for: where its body is (`segments.py`), and a checksum over all of it.
+Beside it stands a row for each exporter that has passed it, until the last one has, and all of it is deleted:
+what is not known to be passed is delivered, whatever of this is damaged.
+
+A body is written before the transaction of its row, and confirmed by the disk before the row is: what is in
+the file after a power cut has its body, unless both were written in the last seconds and `fsync` is off.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import zlib
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final
+
+from otelprof._core import crc32
+from otelprof.log.earlier_file import read_earlier
+from otelprof.log.segments import Place, Segments
+from otelprof.log.steps import Step
+from otelprof.log.stored import About, Found, Stored, read_crashes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from otelprof.log.marks import Attempt
@@ -24,10 +31,12 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "queue.db"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS requests (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER NOT NULL, about BLOB NOT NULL, body BLOB NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, checksum INTEGER NOT NULL, about BLOB NOT NULL,
+    segment INTEGER NOT NULL, position INTEGER NOT NULL, size INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS pending (
-    request INTEGER NOT NULL, exporter TEXT NOT NULL, PRIMARY KEY (request, exporter)
+CREATE TABLE IF NOT EXISTS passed (
+    request INTEGER NOT NULL, exporter TEXT NOT NULL, checksum INTEGER NOT NULL,
+    PRIMARY KEY (request, exporter)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS crashes (
     request INTEGER NOT NULL, exporter TEXT NOT NULL, count INTEGER NOT NULL,
@@ -35,121 +44,35 @@ CREATE TABLE IF NOT EXISTS crashes (
 ) WITHOUT ROWID;
 """
 _CRASHED: Final = """
-INSERT INTO crashes SELECT request, exporter, 1, ?1, ?1 FROM pending WHERE request = ?2 AND exporter = ?3
+INSERT INTO crashes SELECT id, ?3, 1, ?1, ?1 FROM requests WHERE id = ?2
+AND NOT EXISTS (SELECT 1 FROM passed WHERE request = ?2 AND exporter = ?3)
 ON CONFLICT (request, exporter) DO UPDATE SET count = count + 1, last_at = ?1
 """
-# Fewer and larger pages than SQLite's 4 KiB: a request is a hundred kilobytes and more.
-_PAGE_BYTES: Final = 16 << 10
+_APPENDED: Final = "INSERT INTO requests (checksum, about, segment, position, size) VALUES (?, ?, ?, ?, ?)"
+_MOVED: Final = "UPDATE requests SET segment = ?, position = ?, size = ? WHERE id = ?"
+# SQLite's smallest: a row is a hundred bytes, a commit writes each page that it changes twice, and damage to
+# one costs what is on it.
+_PAGE_BYTES: Final = 512
 _MAX_RUN: Final = (1 << 31) - 1
-# What the -wal file is cut to after a checkpoint.
-_WAL_BYTES: Final = 64 << 20
-
-
-class Step(StrEnum):
-    """What is written of a request after its append."""
-
-    PASSED = "DELETE FROM pending WHERE request = ? AND exporter = ?"
-    """An exporter has passed it."""
-    SETTLED = "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE request = ?1)"
-    """Some exporter has passed it, and maybe all have."""
-    SPARED = "DELETE FROM crashes WHERE request = ? AND exporter = ?"
-    """An attempt has ended without a crash, or no further one is made."""
-
-
-@dataclass(frozen=True)
-class About:
-    """What is kept of a request beside its body.
-
-    Attributes:
-        appended_at: seconds since the UNIX epoch.
-        samples: how many it holds.
-        exporters: whom it was appended for, by their ids.
-        pipeline: the id of the pipeline at whose gate it waits; empty when it waits for nothing.
-    """
-
-    appended_at: float
-    samples: int
-    exporters: tuple[str, ...]
-    pipeline: str = ""
-
-    def encode(self) -> bytes:
-        """As it stands in the file."""
-        return json.dumps(vars(self)).encode()
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Read what `encode` wrote.
-
-        Raises:
-            ValueError: it did not.
-        """
-        fields: dict[str, Any] = json.loads(data)
-        try:
-            return cls(**{**fields, "exporters": tuple(fields["exporters"])})
-        except (KeyError, TypeError) as error:
-            message = f"not what is kept of a request: {error}"
-            raise ValueError(message) from error
-
-
-@dataclass(frozen=True)
-class Crashes:
-    """How often in a row the process ended while an exporter tried a request.
-
-    Attributes:
-        count: how often.
-        first_at: when the first of these attempts began, seconds since the UNIX epoch.
-        last_at: when the last one did.
-    """
-
-    count: int
-    first_at: float
-    last_at: float
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A request as it was found in the file.
-
-    Attributes:
-        row: its number.
-        about: what is kept of it.
-        pending: the exporters that have not passed it, in the order of `about`.
-        body: OTLP, plain.
-        crashes: of exporters that it may have brought down.
-    """
-
-    row: int
-    about: About
-    pending: tuple[str, ...]
-    body: bytes
-    crashes: Mapping[str, Crashes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a file holds.
-
-    Attributes:
-        requests: what can be read, oldest first.
-        lost: the rows of requests that cannot.
-        damaged: something in the file is not as it was written.
-        last_row: the newest that was ever appended, as far as the file knows.
-    """
-
-    requests: Sequence[Stored]
-    lost: Sequence[int]
-    damaged: bool
-    last_row: int
+# So many rows and steps at most wait in the -wal file.
+_MAX_CHANGES: Final = 10_000
+_STATEMENTS: Final = (
+    (Step.PASSED, "INSERT OR IGNORE INTO passed VALUES (?, ?, ?)"),
+    (Step.SETTLED, "DELETE FROM requests WHERE id = ?"),
+    (Step.SETTLED, "DELETE FROM passed WHERE request = ?"),
+    (Step.SPARED, "DELETE FROM crashes WHERE request = ? AND exporter = ?"),
+)
 
 
 class Journal:
     """The open file. Safe for several threads.
 
     It is locked while it is open: no other process can read or write it. Each time it is opened is a run;
-    `run` is the number of this one, `earlier_run` of the one before.
+    `run` is the number of this one, `earlier_run` of the one before. `has_bodies` says that the file is of a
+    version that kept bodies in it: it can be read, and takes nothing.
 
     Args:
-        path: of the file; made when it is not there.
+        path: of the file; made when it is not there. Segments are beside it.
         fsync: have the disk confirm each append. Without it a power cut may lose the last ones, and nothing
             else; the end of the process loses nothing either way.
 
@@ -161,6 +84,10 @@ class Journal:
         self._lock = Lock()
         self._append_mode = "FULL" if fsync else "NORMAL"
         self._synchronous = "NORMAL"
+        self._segments = Segments(path.parent, fsync=fsync)
+        # Of what is in the file.
+        self._places: dict[int, Place] = {}
+        self._changes = 0
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             # The order matters: pages before the first write, the exclusive lock before the WAL.
@@ -169,7 +96,8 @@ class Journal:
                 "locking_mode = EXCLUSIVE",
                 "journal_mode = WAL",
                 "synchronous = NORMAL",
-                f"journal_size_limit = {_WAL_BYTES}",
+                # It would not wait for the segments.
+                "wal_autocheckpoint = 0",
                 "cell_size_check = ON",
                 # Some builds of SQLite write zeros over all that is deleted, which is as much again.
                 "secure_delete = FAST",
@@ -182,6 +110,8 @@ class Journal:
                 self.earlier_run = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
                 self.run = self.earlier_run % _MAX_RUN + 1
                 self._connection.execute(f"PRAGMA user_version = {self.run}")
+                columns = self._connection.execute("PRAGMA table_info(requests)").fetchall()
+                self.has_bodies = any(name == "body" for _, name, *_ in columns)
         except BaseException:
             self._connection.close()
             raise
@@ -195,6 +125,19 @@ class Journal:
         with self._lock, self._transaction():
             self._connection.execute("INSERT INTO sqlite_sequence VALUES ('requests', ?)", (last_row,))
 
+    def adopt(self) -> None:
+        """Know where everything in the file is, and remove segments that hold nothing of it.
+
+        Raises:
+            sqlite3.Error: it cannot be read.
+            OSError: the directory cannot be.
+        """
+        with self._lock:
+            rows = self._connection.execute("SELECT id, segment, position, size FROM requests")
+            self._places = {int(row): Place(*place) for row, *place in rows}
+            self._segments.adopt(self._places.values())
+            self._checkpoint()
+
     def append(
         self,
         requests: Sequence[tuple[About, bytes]],
@@ -206,22 +149,35 @@ class Journal:
             Their rows.
 
         Raises:
-            sqlite3.Error: none was written.
+            sqlite3.Error, OSError: none was written.
         """
-        rows = []
-        encoded = [(about, about.encode(), body) for about, body in requests]
-        checksums = [_checksum(data, body) for _, data, body in encoded]
-        with self._lock, self._transaction(self._append_mode):
-            for (about, data, body), checksum in zip(encoded, checksums, strict=True):
-                cursor = self._connection.execute(
-                    "INSERT INTO requests (checksum, about, body) VALUES (?, ?, ?)", (checksum, data, body)
-                )
-                row = int(cursor.lastrowid or 0)
-                pending = [(row, exporter) for exporter in about.exporters]
-                self._connection.executemany("INSERT INTO pending VALUES (?, ?)", pending)
-                rows.append(row)
-            self._take(steps)
+        encoded = [(about.encode(), body) for about, body in requests]
+        checksums = [crc32(about, body) for about, body in encoded]
+        with self._lock:
+            if self.is_due:
+                self._checkpoint()
+            places = self._segments.append([body for _, body in encoded])
+            written = [
+                (checksum, about, *place)
+                for checksum, (about, _), place in zip(checksums, encoded, places, strict=True)
+            ]
+            # A statement by itself is a transaction, and costs half of one.
+            is_one = len(written) == 1 and not steps
+            self._synchronise(self._append_mode)
+            with nullcontext() if is_one else self._transaction(self._append_mode):
+                rows = [int(self._connection.execute(_APPENDED, one).lastrowid or 0) for one in written]
+                self._take(steps)
+            for row, place in zip(rows, places, strict=True):
+                self._places[row] = place
+                self._segments.hold(place)
+            self._release(steps)
+            self._changes += len(rows) + len(steps)
         return rows
+
+    @property
+    def is_due(self) -> bool:
+        """The disk is to confirm what there is before anything comes."""
+        return self._segments.is_full or self._changes >= _MAX_CHANGES
 
     def write(self, steps: Sequence[tuple[Step, int, str]]) -> None:
         """Write what became of requests: of each step the row, and the exporter.
@@ -229,8 +185,37 @@ class Journal:
         Raises:
             sqlite3.Error: nothing was written.
         """
-        with self._lock, self._transaction():
-            self._take(steps)
+        with self._lock:
+            with self._transaction():
+                self._take(steps)
+            self._release(steps)
+            self._changes += len(steps)
+
+    def confirm(self) -> None:
+        """Wait until the disk has everything.
+
+        Raises:
+            sqlite3.Error, OSError: it does not.
+        """
+        with self._lock:
+            self._checkpoint()
+
+    def give_back(self) -> None:
+        """Give the disk back what segments hold beside what is outstanding, where that is much.
+
+        Raises:
+            sqlite3.Error, OSError: not all of it could be.
+        """
+        with self._lock:
+            for number in self._segments.sparse:
+                self._empty(number)
+                if self._segments.is_full:
+                    self._checkpoint()
+            if not self._segments.is_in_use:
+                self._segments.leave()
+            if self._segments.dead:
+                self._checkpoint()
+            self._segments.remove_spare()
 
     def count_crashes(self, attempts: Sequence[Attempt]) -> None:
         """Count an end of the process in the middle of attempts, for requests that are still to be delivered.
@@ -239,7 +224,7 @@ class Journal:
             sqlite3.Error: nothing was written.
         """
         with self._lock, self._transaction():
-            self._connection.execute("DELETE FROM crashes WHERE request NOT IN (SELECT request FROM pending)")
+            self._connection.execute("DELETE FROM crashes WHERE request NOT IN (SELECT id FROM requests)")
             for attempt in attempts:
                 for row in attempt.rows:
                     self._connection.execute(_CRASHED, (attempt.begun_at, row, attempt.exporter))
@@ -247,86 +232,132 @@ class Journal:
     def read(self) -> Found:
         """Everything in the file: each request by itself, so that one that is damaged costs no other."""
         with self._lock:
-            requests, pending, damaged = self._index()
-            crashes, last_row, unread = self._crashes()
-            found, lost = [], []
-            for row in sorted(requests | pending.keys()):
-                one = self._request(row, pending.get(row, ()))
+            if self.has_bodies:
+                return read_earlier(self._connection)
+            rows, damaged = self._rows()
+            passed, damaged_passed = self._passed()
+            crashes, last_row, damaged_crashes = read_crashes(self._connection)
+            found, settled, lost = [], [], []
+            for row in rows:
+                one = self._request(row, passed.get(row, set()))
                 if one is None:
                     lost.append(row)
+                elif one.pending:
+                    found.append(replace(one, crashes=crashes.get(row, {})))
                 else:
-                    found.append(replace(one[0], crashes=crashes.get(row, {})))
-                    damaged |= one[1]
-        return Found(found, lost, damaged or unread or bool(lost), max([last_row, *requests]))
+                    settled.append(row)
+        damaged |= damaged_passed or damaged_crashes or bool(lost)
+        return Found(found, settled, lost, damaged, max([last_row, *rows]))
 
     def close(self) -> None:
         """Let go of the file. Safe more than once."""
         with self._lock:
+            # What cannot be confirmed now was not before either.
+            with suppress(sqlite3.Error, OSError):
+                if not self._segments.is_in_use:
+                    self._segments.leave()
+                self._checkpoint()
+                self._segments.remove_spare()
+            self._segments.leave()
             self._connection.close()
 
-    def _index(self) -> tuple[set[int], dict[int, tuple[str, ...]], bool]:
-        """The rows of requests, who has not passed which, and whether some of it cannot be read."""
-        requests: set[int] = set()
-        pending: dict[int, tuple[str, ...]] = {}
-        damaged = False
+    def _rows(self) -> tuple[list[int], bool]:
+        """The rows of requests, oldest first, and whether some of it cannot be read."""
+        rows: list[int] = []
         try:
             for (row,) in self._connection.execute("SELECT id FROM requests"):
-                requests.add(int(row))
+                rows.append(int(row))
         except sqlite3.Error:
-            damaged = True
+            return sorted(rows), True
+        return sorted(rows), False
+
+    def _passed(self) -> tuple[dict[int, set[str]], bool]:
+        """Who has passed which row for sure, and whether some of it cannot be read."""
+        passed: dict[int, set[str]] = {}
+        damaged = False
         try:
-            for row, exporter in self._connection.execute("SELECT request, exporter FROM pending"):
-                pending[int(row)] = (*pending.get(int(row), ()), str(exporter))
+            for row, exporter, checksum in self._connection.execute("SELECT * FROM passed"):
+                if checksum == _checksum_of_passed(row, exporter):
+                    passed.setdefault(int(row), set()).add(str(exporter))
+                else:
+                    damaged = True
         except (sqlite3.Error, ValueError):
             damaged = True
-        return requests, pending, damaged
+        return passed, damaged
 
-    def _crashes(self) -> tuple[dict[int, dict[str, Crashes]], int, bool]:
-        """What crashed on which row, the newest row that ever was, and whether some of it cannot be read."""
-        crashes: dict[int, dict[str, Crashes]] = {}
-        last_row, damaged = 0, False
+    def _request(self, row: int, passed: set[str]) -> Stored | None:
+        """A request, of which these have passed it, without a body when all have; None when it is damaged."""
         try:
-            for (last,) in self._connection.execute(
-                "SELECT seq FROM sqlite_sequence WHERE name = 'requests'"
-            ):
-                last_row = int(last)
-            for row, exporter, count, first_at, last_at in self._connection.execute("SELECT * FROM crashes"):
-                known = Crashes(int(count), float(first_at), float(last_at))
-                crashes.setdefault(int(row), {})[str(exporter)] = known
-        except (sqlite3.Error, ValueError, TypeError):
-            damaged = True
-        return crashes, last_row, damaged
-
-    def _request(self, row: int, pending: tuple[str, ...]) -> tuple[Stored, bool] | None:
-        """A request, and whether it is not known for sure who has passed it; None when it is damaged."""
-        try:
-            found = self._connection.execute(
-                "SELECT checksum, about, body FROM requests WHERE id = ?", (row,)
-            ).fetchone()
+            found = self._connection.execute("SELECT * FROM requests WHERE id = ?", (row,)).fetchone()
             if found is None:
                 return None
-            checksum, data, body = found
-            if not isinstance(data, bytes) or not isinstance(body, bytes):
-                return None
-            if checksum != _checksum(data, body):
-                return None
+            _, checksum, data, *place = found
             about = About.decode(data)
-        except (sqlite3.Error, ValueError):
+            pending = tuple(name for name in about.exporters if name not in passed)
+            if not pending:
+                return Stored(row, about, (), b"")
+            one = Stored.checked(row, checksum, data, self._segments.read(Place(*map(int, place))))
+            return None if one is None else replace(one, pending=pending)
+        except (sqlite3.Error, ValueError, TypeError):
             return None
-        known = tuple(exporter for exporter in about.exporters if exporter in pending)
-        # Whoever is not known to have passed it gets it: rather twice than never.
-        in_doubt = not known or len(known) != len(pending)
-        return Stored(row, about, about.exporters if in_doubt else known, body), in_doubt
 
     def _take(self, steps: Sequence[tuple[Step, int, str]]) -> None:
+        """Write steps."""
+        values: dict[Step, list[tuple[object, ...]]] = {}
         for step, row, exporter in steps:
-            self._connection.execute(step.value, (row,) if step is Step.SETTLED else (row, exporter))
+            value: tuple[object, ...]
+            match step:
+                case Step.PASSED:
+                    value = (row, exporter, _checksum_of_passed(row, exporter))
+                case Step.SETTLED:
+                    value = (row,)
+                case Step.SPARED:
+                    value = (row, exporter)
+            values.setdefault(step, []).append(value)
+        for step, statement in _STATEMENTS:
+            if step in values:
+                self._connection.executemany(statement, values[step])
 
-    @contextmanager
-    def _transaction(self, synchronous: str = "NORMAL") -> Iterator[None]:
+    def _release(self, steps: Sequence[tuple[Step, int, str]]) -> None:
+        """What is settled is not in the file any more."""
+        for step, row, _ in steps:
+            # Before `adopt` it is known of none.
+            place = self._places.pop(row, None) if step is Step.SETTLED else None
+            if place is not None:
+                self._segments.release(place)
+
+    def _checkpoint(self) -> None:
+        """Have the disk confirm everything: bodies, then the file. What nothing is in is removed after it."""
+        self._segments.confirm()
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._changes = 0
+        if self._segments.is_full:
+            self._segments.leave()
+        self._segments.remove_dead()
+
+    def _empty(self, number: int) -> None:
+        """Copy what is outstanding out of a segment."""
+        moved = {row: place for row, place in self._places.items() if place.segment == number}
+        bodies = {row: self._segments.read(place) for row, place in moved.items()}
+        # What cannot be read stays: it is counted at the next start.
+        kept = {row: body for row, body in bodies.items() if body is not None}
+        places = dict(zip(kept, self._segments.append(kept.values()), strict=True))
+        with self._transaction(self._append_mode):
+            self._connection.executemany(_MOVED, [(*place, row) for row, place in places.items()])
+        for row, place in places.items():
+            self._segments.release(moved[row])
+            self._segments.hold(place)
+        self._places |= places
+
+    def _synchronise(self, synchronous: str) -> None:
+        # It does nothing in the middle of a transaction.
         if synchronous != self._synchronous:
             self._connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
+
+    @contextmanager
+    def _transaction(self, synchronous: str = "NORMAL") -> Iterator[None]:
+        self._synchronise(synchronous)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -338,5 +369,5 @@ class Journal:
             raise
 
 
-def _checksum(about: bytes, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(about))
+def _checksum_of_passed(row: object, exporter: object) -> int:
+    return crc32(str(row).encode(), str(exporter).encode())

@@ -1,13 +1,15 @@
 """What the next start has to know beside the file of the log: how far it had come, what was passed and tried.
 
-A small file, written over in one piece without a wait for the disk: what it says outlives the process,
-which is all that is asked of it. It says nothing of a request, only of rows.
+A small file, written over without a wait for the disk: what it says outlives the process, which is all that
+is asked of it. It says nothing of a request, only of rows. First stands how far appends had come, which is
+written most often, and then the rest; each part has a checksum, and is written in one piece.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import struct
 import zlib
 from dataclasses import dataclass
 from threading import Lock
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "queue.marks"
 _PRIVATE: Final = 0o600
+# A checksum; then the run, the newest row, and how many requests are outstanding.
+_HEAD: Final = struct.Struct("<IQQQ")
 # A checksum and a length before the text.
-_HEAD_BYTES: Final = 8
+_SIZE: Final = struct.Struct("<II")
+_TEXT_AT: Final = _HEAD.size + _SIZE.size
 _MAX_BYTES: Final = 64 << 20
 
 
@@ -63,19 +68,22 @@ class Left:
         try:
             with path.open("rb") as file:
                 data = file.read(_MAX_BYTES)
-            size = int.from_bytes(data[4:_HEAD_BYTES], "big")
-            sized = data[4 : _HEAD_BYTES + size]
-            if data[:4] != zlib.crc32(sized).to_bytes(4, "big"):
+            head_checksum, run, last_row, outstanding = _HEAD.unpack_from(data)
+            checksum, size = _SIZE.unpack_from(data, _HEAD.size)
+            text = data[_TEXT_AT : _TEXT_AT + size]
+            if (head_checksum, checksum) != (zlib.crc32(data[4 : _HEAD.size]), _checksum_of(text)):
                 return cls()
-            run, last_row, outstanding, passed, attempts = json.loads(sized[4:])
+            text_run, passed, attempts = json.loads(text)
+            if text_run != run:
+                return cls()
             return cls(
-                int(run),
-                int(last_row),
-                int(outstanding),
+                run,
+                last_row,
+                outstanding,
                 [(int(row), str(exporter)) for row, exporter in passed],
                 [Attempt(str(exporter), float(at), _rows(ranges)) for exporter, at, ranges in attempts],
             )
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, struct.error):
             return cls()
 
 
@@ -86,33 +94,42 @@ class Marks:
         path: of the file; what was in it is gone.
         run: the number of this run in the file of the log.
         state: how many requests some exporter has not passed, and what was passed that the file of the log
-            may not know: requests and exporters.
+            may not know: pairs of a row and an exporter, in JSON, with commas between them.
 
     Raises:
         OSError: it cannot be written.
     """
 
-    def __init__(
-        self, path: Path, run: int, state: Callable[[], tuple[int, Sequence[tuple[int, str]]]]
-    ) -> None:
+    def __init__(self, path: Path, run: int, state: Callable[[], tuple[int, str]]) -> None:
         self._lock = Lock()
         self._run = run
         self._state = state
         # By identity, since two attempts may be alike; as they are written.
         self._attempts: dict[int, str] = {}
-        self._last_row = 0
+        self._last_row = self._outstanding = 0
         self._is_ending = False
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor: int | None = os.open(path, flags, _PRIVATE)
 
-    def write(self, last_row: int = 0) -> None:
-        """Something of the state has changed, or a request was appended.
+    def appended(self, last_row: int, outstanding: int) -> None:
+        """Requests were appended, the newest of this row.
 
         Raises:
             OSError: it cannot be written.
         """
         with self._lock:
             self._last_row = max(self._last_row, last_row)
+            self._outstanding = outstanding
+            if self._descriptor is not None:
+                os.pwrite(self._descriptor, self._head(), 0)
+
+    def write(self) -> None:
+        """Something of the state has changed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
             self._write()
 
     def begin(self, attempt: Attempt) -> None:
@@ -123,20 +140,21 @@ class Marks:
         """
         if self._is_ending:
             return
-        text = json.dumps((attempt.exporter, attempt.begun_at, _ranges(attempt.rows)))
+        text = f"[{json.dumps(attempt.exporter)},{attempt.begun_at!r},{_ranges_text(attempt.rows)}]"
         with self._lock:
             self._attempts[id(attempt)] = text
             self._write()
 
-    def end(self, attempt: Attempt) -> None:
-        """An attempt has ended, whatever came of it.
+    def end(self, attempt: Attempt, *, is_urgent: bool = True) -> None:
+        """An attempt has ended, whatever came of it; where that is not urgent it goes with the next write.
 
         Raises:
             OSError: it cannot be written.
         """
         with self._lock:
             self._attempts.pop(id(attempt), None)
-            self._write()
+            if is_urgent:
+                self._write()
 
     def end_all(self) -> None:
         """The process is being shut down: what happens to attempts from here on is no crash.
@@ -159,20 +177,28 @@ class Marks:
     def _write(self) -> None:
         if self._descriptor is None:
             return
-        outstanding, passed = self._state()
-        attempts = ",".join(self._attempts.values())
-        passed_text = json.dumps(passed) if passed else "[]"
-        text = f"[{self._run},{self._last_row},{outstanding},{passed_text},[{attempts}]]".encode()
-        sized = len(text).to_bytes(4, "big") + text
-        os.pwrite(self._descriptor, zlib.crc32(sized).to_bytes(4, "big") + sized, 0)
+        self._outstanding, passed = self._state()
+        text = f"[{self._run},[{passed}],[{','.join(self._attempts.values())}]]".encode()
+        size = _SIZE.pack(_checksum_of(text), len(text))
+        os.pwrite(self._descriptor, self._head() + size + text, 0)
+
+    def _head(self) -> bytes:
+        head = _HEAD.pack(0, self._run, self._last_row, self._outstanding)[4:]
+        return zlib.crc32(head).to_bytes(4, "little") + head
 
 
-def _ranges(rows: Sequence[int]) -> list[tuple[int, int]]:
+def _checksum_of(text: bytes) -> int:
+    return zlib.crc32(text, len(text))
+
+
+def _ranges_text(rows: Sequence[int]) -> str:
     """The first and the last of all rows that follow each other: those of a batch are few ranges."""
+    if len(rows) == 1:
+        return f"[[{rows[0]},{rows[0]}]]"
     known = set(rows)
     firsts = sorted(row for row in known if row - 1 not in known)
     lasts = sorted(row for row in known if row + 1 not in known)
-    return list(zip(firsts, lasts, strict=True))
+    return json.dumps(list(zip(firsts, lasts, strict=True)))
 
 
 def _rows(ranges: Sequence[tuple[int, int]]) -> tuple[int, ...]:

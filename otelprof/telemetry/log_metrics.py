@@ -33,7 +33,8 @@ LOG_WRITE_FAILURES: Final = MetricSpec(
     "{write}",
     ("operation",),
     "Writes that the disk did not take: of requests, then refused (append), of deliveries (progress), of "
-    "dead letters, then lost (dead_letter), or of what the next start is to know (marks).",
+    "dead letters, then lost (dead_letter), of what the next start is to know (marks), or of what gives the "
+    "disk room back (give_back).",
 )
 LOG_UNWRITTEN_STEPS: Final = MetricSpec(
     "otelprof_log_unwritten_steps",

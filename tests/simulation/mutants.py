@@ -16,6 +16,7 @@ from otelprof.log.cursor import Cursor, DropReason
 from otelprof.log.durable import DurableLog
 from otelprof.log.journal import Journal
 from otelprof.log.memory import Held, MemoryLog
+from otelprof.log.segments import Segments
 
 Mutant = tuple[type, str, Callable[..., Any]]
 """A class, one of its methods, and what is done instead."""
@@ -27,6 +28,9 @@ _pieces: Final = Batcher._pieces  # noqa: SLF001 - the original
 _give_up: Final = Cursor._give_up  # noqa: SLF001 - the original
 _write: Final = DurableLog._write  # noqa: SLF001 - the original
 _open: Final = Journal.__init__
+_open_segments: Final = Segments.__init__
+_release: Final = Segments.release
+_append_bodies: Final = Segments.append
 
 
 def _acknowledge_before_the_export(sender: Any, item: Any) -> None:
@@ -82,8 +86,22 @@ def _do_not_sync(journal: Any, path: Any, *, fsync: bool) -> None:
     _open(journal, path, fsync=not fsync)
 
 
+def _do_not_sync_bodies(segments: Any, directory: Any, *, fsync: bool) -> None:  # noqa: ARG001 - as the original
+    _open_segments(segments, directory, fsync=False)
+
+
+def _release_two(segments: Any, place: Any) -> None:
+    _release(segments, place)
+    _release(segments, place)
+
+
+def _write_over_the_last(segments: Any, bodies: Any) -> Any:
+    segments._size_bytes = max(segments._size_bytes - 1, 0)  # noqa: SLF001 - as the original
+    return _append_bodies(segments, bodies)
+
+
 def _know_nothing_passed(log: Any) -> Any:
-    return len(log._behind), []  # noqa: SLF001 - as the original
+    return len(log._behind), ""  # noqa: SLF001 - as the original
 
 
 def _do_nothing(*_: object) -> None:
@@ -104,4 +122,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "marks no progress": (DurableLog, "_progress", _know_nothing_passed),
     "acknowledges what the disk did not take": (DurableLog, "_write", _acknowledge_what_was_not_written),
     "does not wait for the disk": (Journal, "__init__", _do_not_sync),
+    "does not wait for bodies": (Segments, "__init__", _do_not_sync_bodies),
+    "removes a segment too early": (Segments, "release", _release_two),
+    "writes over another body": (Segments, "append", _write_over_the_last),
 }

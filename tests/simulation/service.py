@@ -27,7 +27,7 @@ from otelprof.config.models import ServiceConfig
 from otelprof.config.resolve import Config, ConfiguredComponent
 from otelprof.delivery import decisions, sender
 from otelprof.extension.file_storage import factory as file_storage
-from otelprof.log import upkeep
+from otelprof.log import segments, upkeep
 from otelprof.log.cursor import DropReason
 from otelprof.model import ComponentId
 from otelprof.pipeline import Service
@@ -117,6 +117,8 @@ class Simulation:
         with ExitStack() as stack:
             for module in (sender, decisions, upkeep, shutdown):
                 stack.enter_context(patch.object(module, "Thread", self._thread))
+            for name, size_bytes in (("SEGMENT_BYTES", 1 << 10), ("_MAX_WASTE_BYTES", 2 << 10)):
+                stack.enter_context(patch.object(segments, name, size_bytes))
             logs = stack.enter_context(capture_logs())
             *lives, last = self.scenario.lives
             for life in lives:
@@ -143,6 +145,7 @@ class Simulation:
             far_side.answered.clear()
         self._service = service = Service(self._config(life, plans), metrics, loop.clock)
         service.start()
+        self._torn = self._disk.torn if self._is_durable else set()
         self._disk.attach(service._log, may_crash=not is_last)  # noqa: SLF001 - for its file
         # What is still to happen in this life is called off with its end.
         lives = [True]
@@ -227,6 +230,10 @@ class Simulation:
     def _compare(self, left: Pending, *, is_cut: bool) -> None:
         """Hold what is on disk after an end against what was not passed, and could not be written."""
         found, ledger = self.ledger.found, self.ledger
+        if self._disk.torn:
+            ledger.events["torn by a power cut"] += len(self._disk.torn)
+            if self.scenario.fsync:
+                found.append(f"the disk had confirmed them, and they are torn: {self._disk.torn}")
         held: Pending = set().union(*(rows for one in self._held.values() for rows, _ in one))
         # What a drain gave up stays, with all that was merged with it, even where a part of it was delivered.
         kept: Pending = set()
@@ -274,9 +281,12 @@ class Simulation:
                 found.append(f"{name}: {sent} samples are counted as sent, {far_side.answered.total()} were")
             if metrics.value(BATCH_MERGE_FAILED, exporter=name):
                 found.append(f"{name}: requests cannot be merged")
-        for spec in (LOG_CORRUPT_REQUESTS, LOG_FILES_MOVED_ASIDE):
-            if metrics.value(spec):
-                found.append(f"{spec.name}: {metrics.value(spec)}")
+        for spec, expected in (
+            (LOG_CORRUPT_REQUESTS, len(self._torn)),
+            (LOG_FILES_MOVED_ASIDE, min(len(self._torn), 1)),
+        ):
+            if metrics.value(spec) != expected:
+                found.append(f"{spec.name}: {metrics.value(spec)}, not {expected}")
         for pipeline in ("profiles", "profiles/two"):
             if metrics.value(DECISION_FAILED_REQUESTS, pipeline=pipeline):
                 found.append(f"{pipeline}: rules cannot be carried out")

@@ -1,18 +1,21 @@
-"""What a disk has confirmed: the bytes of SQLite's files as they were when they were last synced.
+"""What a disk has confirmed: the bytes of files as they were when they were last synced.
 
 SQLite's own way to the system (its VFS) is changed for a while: each file it opens tells when it is synced.
+What Python syncs is told by `os`; of these files also the name must have been, by a sync of the folder.
 """
 
 from __future__ import annotations
 
 import _sqlite3
 import ctypes
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _Sync: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 _Open: Final = ctypes.CFUNCTYPE(
@@ -44,6 +47,8 @@ class Disk:
     def __init__(self) -> None:
         self.confirmed: dict[Path, bytes] = {}
         """By path; a file that was never synced is not there."""
+        self._of_python: dict[Path, bytes] = {}
+        """What becomes confirmed with the name of the file."""
         self._alive: list[Any] = []
 
     def after_cut(self, folder: Path, target: Path) -> None:
@@ -51,6 +56,16 @@ class Disk:
         for path, content in self.confirmed.items():
             if path.parent == folder and path.exists():
                 (target / path.name).write_bytes(content)
+
+    def synced(self, descriptor: int) -> None:
+        """Python has synced a file, or a folder."""
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_dir():
+            self.confirmed |= {file: data for file, data in self._of_python.items() if file.parent == path}
+            return
+        self._of_python[path] = path.read_bytes()
+        if path in self.confirmed:
+            self.confirmed[path] = self._of_python[path]
 
     def watch(self, file: int, path: Path) -> None:
         """Have a file tell when it is synced; `file` is SQLite's, just opened."""
@@ -77,7 +92,7 @@ class Disk:
 
 @contextmanager
 def watched() -> Iterator[Disk]:
-    """A disk that knows what SQLite has it confirm of the files that are opened inside."""
+    """A disk that knows what it is made to confirm of the files that are opened inside."""
     library = ctypes.CDLL(_sqlite3.__file__)
     library.sqlite3_vfs_find.restype = ctypes.POINTER(_Vfs)
     vfs = library.sqlite3_vfs_find(None).contents
@@ -90,9 +105,20 @@ def watched() -> Iterator[Disk]:
             disk.watch(file, Path(ctypes.string_at(name).decode()))
         return result
 
+    def told(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def synced(descriptor: int) -> None:
+            sync(descriptor)
+            disk.synced(descriptor)
+
+        return synced
+
     callback = _Open(open_)
     vfs.open = ctypes.cast(callback, ctypes.c_void_p).value
     try:
-        yield disk
+        with (
+            patch.object(os, "fsync", told(os.fsync)),
+            patch.object(os, "fdatasync", told(os.fdatasync)),
+        ):
+            yield disk
     finally:
         vfs.open = address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def marks(path: Path) -> Iterator[Marks]:
     """The file, of run 7."""
-    made = Marks(path, 7, lambda: (5, PASSED))
+    made = Marks(path, 7, lambda: (5, json.dumps(PASSED)[1:-1]))
     yield made
     made.close()
 
@@ -33,7 +34,9 @@ def marks(path: Path) -> Iterator[Marks]:
 def test_what_is_under_way_is_read_back(path: Path, marks: Marks, rows: tuple[int, ...]) -> None:
     """With all else that the next start is to know."""
     first, second = Attempt("otlp", 1.5, rows), Attempt("otlp", 1.5, rows)
-    marks.write(9)
+    marks.write()
+    marks.appended(9, 6)
+    assert Left(7, 9, 6, PASSED, []) == Left.read(path)
     marks.begin(first)
     marks.begin(second)
     marks.end(first)
@@ -54,7 +57,8 @@ def test_a_shutdown_leaves_no_attempt(path: Path, marks: Marks) -> None:
     marks.begin(attempt)
     marks.end_all()
     marks.begin(Attempt("otlp", 2.0, (2,)))
-    marks.write(3)
+    marks.appended(3, 1)
+    marks.write()
     assert ([], 3) == (Left.read(path).attempts, Left.read(path).last_row)
     marks.close()
     left = path.read_bytes()

@@ -2,6 +2,7 @@
 
     python benchmarks/hostile.py --inputs 5000000           --seed, --jobs
     python benchmarks/hostile.py --seed 1 --block 17        one block again, each input kept before it is read
+    python benchmarks/hostile.py --only traces              all of them of one format
 
 Method: `tests/reference/onslaught.py` changes right requests of both wire revisions, pprofs, traces, JSON and
 folded stacks, has the core read them, and puts what can be read through one of its verbs. Time is that of the
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recorded import machine
 
-from tests.reference.onslaught import MAX_SECS, Block, Onslaught
+from tests.reference.onslaught import MAX_SECS, Block, Onslaught, corpus
 
 BLOCK: Final = 10_000
 BLOCKS_PER_PROCESS: Final = 50
@@ -40,29 +41,29 @@ def resident_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def run(seed: int, blocks: range) -> tuple[list[tuple[int, Block]], float]:
+def run(seed: int, blocks: range, only: str | None) -> tuple[list[tuple[int, Block]], float]:
     """Some blocks, and how much memory they took over the first one."""
-    onslaught = Onslaught(seed)
+    onslaught = Onslaught(seed, only=only)
     done = [(blocks[0], onslaught.block(blocks[0], BLOCK))]
     baseline_mib = resident_mib()
     done += [(number, onslaught.block(number, BLOCK)) for number in blocks[1:]]
     return done, resident_mib() - baseline_mib
 
 
-def again(seed: int, number: int) -> int:
+def again(seed: int, number: int, only: str | None) -> int:
     """One block; each input is in a file before it is read. How many must not be."""
 
     def keep(_kind: str, body: bytes) -> None:
         KEPT.write_bytes(body)
 
-    block = Onslaught(seed, keep).block(number, BLOCK)
+    block = Onslaught(seed, keep, only).block(number, BLOCK)
     for body, what in block.found:
         print(f"{body.hex()}\n{what}")
     print(f"{block.inputs.total():,} inputs, {len(block.found)} that must not be; the last is in {KEPT}")
     return len(block.found)
 
 
-def everything(seed: int, inputs: int, jobs: int) -> bool:
+def everything(seed: int, inputs: int, jobs: int, only: str | None) -> bool:
     """All blocks; whether all was well."""
     count = -(-inputs // BLOCK)
     parts = [
@@ -73,7 +74,7 @@ def everything(seed: int, inputs: int, jobs: int) -> bool:
     failed, begin = 0, time.perf_counter()
     # A process for each part, so that memory is measured from the same beginning.
     with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        futures = {pool.submit(run, seed, part): part for part in parts}
+        futures = {pool.submit(run, seed, part, only): part for part in parts}
         for future in as_completed(futures):
             try:
                 blocks, mib = future.result()
@@ -88,9 +89,9 @@ def everything(seed: int, inputs: int, jobs: int) -> bool:
                 slowest_secs = max(slowest_secs, block.slowest_secs)
                 failed += len(block.found)
                 for body, what in block.found[:1]:
-                    print(
-                        f"python benchmarks/hostile.py --seed {seed} --block {number}\n{body.hex()}\n{what}"
-                    )
+                    option = f" --only '{only}'" if only else ""
+                    command = f"python benchmarks/hostile.py --seed {seed} --block {number}{option}"
+                    print(f"{command}\n{body.hex()}\n{what}")
     secs = time.perf_counter() - begin
     print(f"{machine()}; {jobs} processes, {secs:.0f} s")
     print(f"seed {seed}: {seen.total():,} inputs, {read.total():,} of them read, {failed} that must not be")
@@ -108,11 +109,12 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=5_000_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--block", type=int, help="only this one")
+    parser.add_argument("--only", choices=sorted(corpus()), help="the format of all inputs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     if options.block is not None:
-        sys.exit(1 if again(options.seed, options.block) else 0)
-    sys.exit(0 if everything(options.seed, options.inputs, options.jobs) else 1)
+        sys.exit(1 if again(options.seed, options.block, options.only) else 0)
+    sys.exit(0 if everything(options.seed, options.inputs, options.jobs, options.only) else 1)
 
 
 if __name__ == "__main__":

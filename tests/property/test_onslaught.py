@@ -22,6 +22,7 @@ def test_hostile_input(block: int) -> None:
     assert result.read["otlp"] > result.inputs["otlp"] / 10
     assert result.read["json"] > 0
     assert result.read["pprof"] > 0
+    assert result.read["traces"] > result.inputs["traces"] / 10
 
 
 def test_fields_are_taken_apart() -> None:

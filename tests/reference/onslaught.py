@@ -132,9 +132,12 @@ class Onslaught:
     Args:
         seed: of all blocks.
         watch: told of each input before it is read.
+        only: the one format of all inputs.
     """
 
-    def __init__(self, seed: int, watch: Callable[[str, bytes], None] | None = None) -> None:
+    def __init__(
+        self, seed: int, watch: Callable[[str, bytes], None] | None = None, only: str | None = None
+    ) -> None:
         self._seed = seed
         self._watch = watch
         self._random = random.Random()  # noqa: S311 - seeded for each block
@@ -143,7 +146,7 @@ class Onslaught:
             name: Mutator(found[name], self._random) for name in ("otlp", "older otlp", "pprof", "traces")
         }
         # Half of all are requests of today's revision.
-        self._formats = [*found, "otlp", "otlp", "otlp", "otlp", "otlp"]
+        self._formats = [only] if only else [*found, "otlp", "otlp", "otlp", "otlp", "otlp"]
         self._merger, self._deltas, self._written = Merger(), Deltas(1000), WrittenSymbols(max_symbols=1000)
         self._decisions = TraceDecisions(max_bytes=1 << 20, window_secs=60)
         self._last: Profiles = Profiles.decode(found["otlp"][0])
@@ -179,8 +182,9 @@ class Onslaught:
             begin = time.thread_time()
             try:
                 profiles = self._read(kind, body)
+                result.read[kind] += 1
+                # Traces are no profiles: what is done with them is that they are read.
                 if profiles is not None:
-                    result.read[kind] += 1
                     verb(profiles)
                     self._last = profiles
             except OtelprofError:

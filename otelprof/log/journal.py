@@ -49,11 +49,14 @@ AND NOT EXISTS (SELECT 1 FROM passed WHERE request = ?2 AND exporter = ?3)
 ON CONFLICT (request, exporter) DO UPDATE SET count = count + 1, last_at = ?1
 """
 _APPENDED: Final = "INSERT INTO requests (checksum, about, segment, position, size) VALUES (?, ?, ?, ?, ?)"
+_ROWS_AFTER: Final = "SELECT id FROM requests WHERE id > ? ORDER BY id"
 _MOVED: Final = "UPDATE requests SET segment = ?, position = ?, size = ? WHERE id = ?"
 # SQLite's smallest: a row is a hundred bytes, a commit writes each page that it changes twice, and damage to
 # one costs what is on it.
 _PAGE_BYTES: Final = 512
 _MAX_RUN: Final = (1 << 31) - 1
+# Some seconds, where it is not a page that is damaged, but all of it.
+_MAX_PROBES: Final = 100_000
 # So many rows and steps at most wait in the -wal file.
 _MAX_CHANGES: Final = 10_000
 _STATEMENTS: Final = (
@@ -225,6 +228,8 @@ class Journal:
         """
         with self._lock, self._transaction():
             self._connection.execute("DELETE FROM crashes WHERE request NOT IN (SELECT id FROM requests)")
+            # The marks may tell once more what the file knew.
+            self._connection.execute("DELETE FROM passed WHERE request NOT IN (SELECT id FROM requests)")
             for attempt in attempts:
                 for row in attempt.rows:
                     self._connection.execute(_CRASHED, (attempt.begun_at, row, attempt.exporter))
@@ -264,12 +269,19 @@ class Journal:
     def _rows(self) -> tuple[list[int], bool]:
         """The rows of requests, oldest first, and whether some of it cannot be read."""
         rows: list[int] = []
-        try:
-            for (row,) in self._connection.execute("SELECT id FROM requests"):
-                rows.append(int(row))
-        except sqlite3.Error:
-            return sorted(rows), True
-        return sorted(rows), False
+        after = probes = 0
+        # Behind a page that is damaged are others that are not: the next number that can be looked for.
+        while probes <= _MAX_PROBES:
+            try:
+                for (row,) in self._connection.execute(_ROWS_AFTER, (after,)):
+                    after = int(row)
+                    rows.append(after)
+            except sqlite3.Error:
+                after += 1
+                probes += 1
+            else:
+                break
+        return rows, probes > 0
 
     def _passed(self) -> tuple[dict[int, set[str]], bool]:
         """Who has passed which row for sure, and whether some of it cannot be read."""

@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
 
@@ -88,7 +89,7 @@ class Left:
 
 
 class Marks:
-    """The file, open to be written. Safe for several threads.
+    """The file, open to be written; `write` comes first. Safe for several threads.
 
     Args:
         path: of the file; what was in it is gone.
@@ -107,6 +108,7 @@ class Marks:
         # By identity, since two attempts may be alike; as they are written.
         self._attempts: dict[int, str] = {}
         self._last_row = self._outstanding = 0
+        self._passed = ""
         self._is_ending = False
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor: int | None = os.open(path, flags, _PRIVATE)
@@ -140,10 +142,10 @@ class Marks:
         """
         if self._is_ending:
             return
-        text = f"[{json.dumps(attempt.exporter)},{attempt.begun_at!r},{_ranges_text(attempt.rows)}]"
+        text = f"[{_quoted(attempt.exporter)},{attempt.begun_at!r},{_ranges_text(attempt.rows)}]"
         with self._lock:
             self._attempts[id(attempt)] = text
-            self._write()
+            self._write_text()
 
     def end(self, attempt: Attempt, *, is_urgent: bool = True) -> None:
         """An attempt has ended, whatever came of it; where that is not urgent it goes with the next write.
@@ -154,7 +156,7 @@ class Marks:
         with self._lock:
             self._attempts.pop(id(attempt), None)
             if is_urgent:
-                self._write()
+                self._write_text()
 
     def end_all(self) -> None:
         """The process is being shut down: what happens to attempts from here on is no crash.
@@ -177,10 +179,17 @@ class Marks:
     def _write(self) -> None:
         if self._descriptor is None:
             return
-        self._outstanding, passed = self._state()
-        text = f"[{self._run},[{passed}],[{','.join(self._attempts.values())}]]".encode()
-        size = _SIZE.pack(_checksum_of(text), len(text))
-        os.pwrite(self._descriptor, self._head() + size + text, 0)
+        self._outstanding, self._passed = self._state()
+        os.pwrite(self._descriptor, self._head() + self._text(), 0)
+
+    def _write_text(self) -> None:
+        # What was passed since the last write is told by one of its own.
+        if self._descriptor is not None:
+            os.pwrite(self._descriptor, self._text(), _HEAD.size)
+
+    def _text(self) -> bytes:
+        text = f"[{self._run},[{self._passed}],[{','.join(self._attempts.values())}]]".encode()
+        return _SIZE.pack(_checksum_of(text), len(text)) + text
 
     def _head(self) -> bytes:
         head = _HEAD.pack(0, self._run, self._last_row, self._outstanding)[4:]
@@ -189,6 +198,11 @@ class Marks:
 
 def _checksum_of(text: bytes) -> int:
     return zlib.crc32(text, len(text))
+
+
+@cache
+def _quoted(name: str) -> str:
+    return json.dumps(name)
 
 
 def _ranges_text(rows: Sequence[int]) -> str:

@@ -19,6 +19,7 @@ from otelprof.model import ComponentId
 from otelprof.telemetry.log_metrics import (
     LOG_CORRUPT_REQUESTS,
     LOG_FILES_MOVED_ASIDE,
+    LOG_MISSING_REQUESTS,
     LOG_RESTORED_REQUESTS,
     LOG_UNWRITTEN_STEPS,
     LOG_WRITE_FAILURES,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIPELINE = ComponentId("profiles")
-PAGE_BYTES = 16384
+PAGE_BYTES = 512
+FIRST_PAGES = 8
 
 
 @pytest.fixture
@@ -319,10 +321,29 @@ def test_damage_anywhere_is_survived(runs: Any, tmp_path: Path, seed: int) -> No
     first.log.shutdown()
     path = tmp_path / FILE_NAME
     data = bytearray(path.read_bytes())
-    # Not the first two pages, without which nothing is found.
-    at = 2 * PAGE_BYTES + (seed * 2_654_435_761) % (len(data) - 2 * PAGE_BYTES - 64)
+    # Not the first pages, without which nothing is found.
+    first_bytes = FIRST_PAGES * PAGE_BYTES
+    at = first_bytes + (seed * 2_654_435_761) % (len(data) - first_bytes - 64)
     data[at : at + 64] = bytes(64)
     path.write_bytes(data)
     left = runs((FAST,)).take(FAST)
     assert sizes - 10 <= len(left)
     assert sorted(set(left), key=lambda name: int(name[1:])) == left
+
+
+@pytest.mark.parametrize("page", range(FIRST_PAGES, 22))
+def test_a_page_that_is_none(runs: Any, tmp_path: Path, page: int) -> None:
+    """A page of the file that cannot be read costs what is on it; what is behind it is delivered."""
+    first = runs((FAST,))
+    count = 60
+    first.append(*map(str, range(count)), exporters=(FAST,))
+    first.log.shutdown()
+    path = tmp_path / FILE_NAME
+    data = bytearray(path.read_bytes())
+    data[page * PAGE_BYTES : page * PAGE_BYTES + 64] = b"\xff" * 64
+    path.write_bytes(data)
+    second = runs((FAST,))
+    left = second.take(FAST)
+    assert count - 8 <= len(left) < count
+    lost = sum(second.metrics.value(spec) for spec in (LOG_CORRUPT_REQUESTS, LOG_MISSING_REQUESTS))
+    assert count == len(left) + lost

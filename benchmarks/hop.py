@@ -7,7 +7,8 @@ the measured process' own user and system time from /proc, from before the first
 everything. Load and sink are not counted. `--batch` merges requests on the way: the sink has everything when
 it hears nothing more for a second (which is not counted as time), and otelprof says that its queue is empty.
 `--transport http` does the same over HTTP on both sides, which knows zstd as well. `--policy` keeps a
-tenth of the traces and demotes the rest.
+tenth of the traces and demotes the rest. `--durable` measures otelprof with its log on disk
+(`sending_queue.storage`) in turn with its log in memory.
 `--peer` puts another program between the same load and sink, in turn with otelprof in the same run, so that
 the two figures can be compared: absolute times wander on shared machines. When a queue is full, clients are
 asked to send again, and what that costs is part of the figure.
@@ -47,13 +48,15 @@ UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 CONFIG = """
 receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
 processors: {{{processors}}}
+extensions: {{{extensions}}}
 exporters:
   otlp:
     endpoint: "127.0.0.1:{sink}"
     compression: "{out}"
     tls: {{insecure: true}}
-    sending_queue: {{num_consumers: {consumers}, batch: {batch}}}
+    sending_queue: {{num_consumers: {consumers}, batch: {batch}, storage: {storage}}}
 service:
+  extensions: [{storage_list}]
   pipelines: {{profiles: {{receivers: [otlp], processors: [{order}], exporters: [otlp]}}}}
   telemetry: {{metrics: {{endpoint: {metrics}}}, logs: {{level: warn}}}}
 """
@@ -294,8 +297,10 @@ def measure(program: Program, options: argparse.Namespace, size: str) -> Run:
     )
 
 
-def otelprof(config: Path, options: argparse.Namespace) -> Program:
+def otelprof(folder: Path, options: argparse.Namespace, *, is_durable: bool = False) -> Program:
     """What is built here, with its configuration written."""
+    config = folder / ("durable.yaml" if is_durable else "hop.yaml")
+    on_disk = f"{{directory: {json.dumps(str(folder / 'queue'))}, create_directory: true}}"
     port, sink_port = free_port(), free_port()
     metrics_port = free_port() if options.batch else None
     processors = LIMITER | POLICY if options.policy else LIMITER
@@ -307,6 +312,9 @@ def otelprof(config: Path, options: argparse.Namespace) -> Program:
         order=", ".join(processors),
         consumers=options.consumers,
         batch=BATCH if options.batch else "null",
+        extensions=f"file_storage: {on_disk}" if is_durable else "",
+        storage="file_storage" if is_durable else "null",
+        storage_list="file_storage" if is_durable else "",
         metrics=f'"127.0.0.1:{metrics_port}"' if options.batch else "null",
     )
     config.write_text(hop_http.over_http(text) if options.transport == "http" else text)
@@ -326,7 +334,9 @@ def compare(options: argparse.Namespace) -> None:
         f"{'RSS MiB':>9}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        programs = {"otelprof": otelprof(Path(folder) / "hop.yaml", options)}
+        programs = {"otelprof": otelprof(Path(folder), options)}
+        if options.durable:
+            programs["on disk"] = otelprof(Path(folder), options, is_durable=True)
         if options.peer:
             programs["peer"] = Program(shlex.split(options.peer), options.peer_port, options.peer_sink_port)
         for size in options.sizes:
@@ -359,6 +369,7 @@ def main() -> None:
     parser.add_argument("--consumers", type=int, default=10, help="num_consumers of the exporter")
     parser.add_argument("--policy", action="store_true", help="keep a tenth of the traces, demote the rest")
     parser.add_argument("--batch", action="store_true", help="merge requests on the way")
+    parser.add_argument("--durable", action="store_true", help="measure the log on disk as well")
     parser.add_argument("--peer", help="command of another hop to measure in the same run")
     parser.add_argument("--peer-port", type=int, default=14317, help="where the peer listens")
     parser.add_argument("--peer-sink-port", type=int, default=14319, help="where the peer sends to")

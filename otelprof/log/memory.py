@@ -100,7 +100,6 @@ class MemoryLog:
         self._memory_bytes = 0
         self.left_held: list[tuple[ComponentId, Held]] = []
         """What an earlier run left waiting at gates, with their pipelines, from `start` on."""
-        self._clock = clock
         self._cursors = {exporter: self._made(exporter, config) for exporter, config in queues.items()}
 
     def cursor(self, exporter: ComponentId) -> Cursor:

@@ -52,10 +52,8 @@ class Outcomes:
         self._metrics.add(EXPORTER_SENT, profiles.sample_count, exporter=self._id)
         self._metrics.add(EXPORTER_SENT_REQUESTS, exporter=self._id)
 
-    def sent_part(self, profiles: Profiles, left: Profiles) -> None:
-        """A part of a request was delivered; the rest was not."""
-        # A merge may have made one of several samples: what was delivered is not less than nothing.
-        samples = max(profiles.sample_count - left.sample_count, 0)
+    def sent_part(self, samples: int) -> None:
+        """A part of a request was delivered; the rest is still to be."""
         self._metrics.add(EXPORTER_SENT, samples, exporter=self._id)
 
     def retrying(self, error: RetryableError, wait_secs: float) -> None:
@@ -269,7 +267,8 @@ class Sender:
         now = self._clock.monotonic()
         if error.undelivered is not None:
             left = error.undelivered
-            self._outcomes.sent_part(item.profiles, left)
+            # A merge may have made one of several samples: what was delivered is not less than nothing.
+            self._outcomes.sent_part(max(item.profiles.sample_count - left.sample_count, 0))
             item.profiles = left
         reason = DropReason.RETRIES_EXHAUSTED
         failure = Failure(item.attempts + 1, first_attempt_at, now, error.retry_after_secs)
@@ -309,10 +308,7 @@ class DirectSender:
         try:
             self._exporter.export(profiles)
         except Exception as error:
-            left = error.undelivered if isinstance(error, RetryableError) else None
-            if left is not None:
-                self._outcomes.sent_part(profiles, left)
-            self._outcomes.given_up(left or profiles, error, "the client was told")
+            self._outcomes.given_up(profiles, error, "the client was told")
             raise
         self._outcomes.sent(profiles)
 

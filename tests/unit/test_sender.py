@@ -127,19 +127,6 @@ def test_what_was_delivered_is_not_sent_again() -> None:
     )
 
 
-def test_a_part_is_counted_without_a_queue_too() -> None:
-    """The client, who is told, sends all of it again; only what was not delivered counts as failed."""
-    bench = Bench()
-    rest = cast("Any", Request(2, sample_count=2))
-    bench.exporter.script.append(UnavailableError("away", undelivered=rest))
-    with pytest.raises(UnavailableError):
-        bench.direct.deliver(cast("Any", Request(1)))
-    assert (1, 2) == (
-        bench.metrics.value(EXPORTER_SENT, exporter="otlp"),
-        bench.failed("UnavailableError", permanent=False),
-    )
-
-
 def test_step_says_when_there_is_more_to_do() -> None:
     """0 after an attempt, the seconds to the next retry, None when nothing waits."""
     bench = Bench()

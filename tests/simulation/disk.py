@@ -84,6 +84,11 @@ class Disk:
         journal: Any = log._journal  # noqa: SLF001 - between the log and its file
         self._journal = journal
         self._at_start = set(self._pending(journal._connection))  # noqa: SLF001 - as above
+        for _, row in self._at_start:
+            # Its number may be that of one that a power cut took.
+            body = journal._segments.read(journal._places[row])  # noqa: SLF001 - as above
+            if body is not None:
+                self._bodies[row] = body
         self._written, self._synced_bytes, self.unwritten = [], self._wal_bytes(), set()
         self._may_crash = may_crash
         append, write = journal.append, journal.write

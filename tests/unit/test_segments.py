@@ -204,6 +204,15 @@ def test_a_place_that_is_none(tmp_path: Path, place: Place, much: int) -> None:
     assert b"345" == Segments(tmp_path, fsync=False).read(Place(1, 2, 3))
 
 
+def test_a_segment_that_is_gone_does_not_keep_the_log_closed(tmp_path: Path) -> None:
+    """After a power cut what everybody has passed may have a row and no body: nobody needs it."""
+    segments, place = Segments(tmp_path, fsync=False), Place(7, 0, 10)
+    segments.adopt([place])
+    segments.release(place)
+    segments.remove_dead()
+    assert [] == segments.dead
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     """Nobody has a segment read from somewhere else."""
     (tmp_path / "elsewhere").write_bytes(b"secret")

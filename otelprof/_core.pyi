@@ -29,7 +29,7 @@ from otelprof._core_policy import (
     ServiceDecided,
 )
 from otelprof._core_pprof import JoinedPprof, Pprof, PprofLayout, PprofPiece, ProfileOutline
-from otelprof._core_stacks import distinct_frames, joint_weights, length_delimited_fields, merge_stacks
+from otelprof._core_stacks import distinct_frames, joint_weights, merge_stacks
 from otelprof._core_summary import Rejection, SummaryRow
 from otelprof._core_svg import svg_diff, svg_from_folded
 from otelprof._core_tables import ArrowRows as _ArrowRows
@@ -464,4 +464,10 @@ def inflate(body: bytes, max_bytes: int) -> bytes:
         InvalidRequestError: it is damaged, or its end is missing.
         RequestTooLargeError: it holds more than `max_bytes`.
         UnsupportedEncodingError: compressed with something else.
+    """
+
+def length_delimited_fields(body: bytes) -> list[int] | None:
+    """The numbers of the length-delimited fields of a protobuf message, each once and ascending.
+
+    None when it is no message, or one with groups.
     """

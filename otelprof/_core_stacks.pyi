@@ -49,9 +49,3 @@ def merge_stacks(
     Raises:
         ValueError: as `distinct_frames`, or columns do not belong together.
     """
-
-def length_delimited_fields(body: bytes) -> list[int] | None:
-    """The numbers of the length-delimited fields of a protobuf message, each once and ascending.
-
-    None when it is no message, or one with groups.
-    """

@@ -144,7 +144,7 @@ class Comparison:
         return self.stacks_with_any([function])
 
     def stacks_with_any(self, functions: Sequence[int]) -> NDArray[np.bool_]:
-        """Which stacks one of some functions is in, and more of them perhaps."""
+        """Which stacks one or more of some functions are in."""
         columns: Any = self.table.presence[:, list(functions)].sum(axis=1)
         is_in: NDArray[np.bool_] = np.asarray(columns).ravel() > 0
         return is_in

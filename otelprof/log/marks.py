@@ -12,9 +12,10 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
+
+from otelprof.log.steps import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,7 +143,7 @@ class Marks:
         """
         if self._is_ending:
             return
-        text = f"[{_quoted(attempt.exporter)},{attempt.begun_at!r},{_ranges_text(attempt.rows)}]"
+        text = f"[{quoted(attempt.exporter)},{attempt.begun_at!r},{_ranges_text(attempt.rows)}]"
         with self._lock:
             self._attempts[id(attempt)] = text
             self._write_text()
@@ -198,11 +199,6 @@ class Marks:
 
 def _checksum_of(text: bytes) -> int:
     return zlib.crc32(text, len(text))
-
-
-@cache
-def _quoted(name: str) -> str:
-    return json.dumps(name)
 
 
 def _ranges_text(rows: Sequence[int]) -> str:

@@ -53,7 +53,7 @@ class Steps:
     def add(self, step: Step, row: int, exporter: str) -> None:
         """One more."""
         # The text first: what is taken off has one.
-        self._texts.append("" if step is Step.SPARED else f"[{row},{_quoted(exporter)}]")
+        self._texts.append("" if step is Step.SPARED else f"[{row},{quoted(exporter)}]")
         self._waiting.append((step, row, exporter))
         self.added += 1
 
@@ -74,5 +74,6 @@ class Steps:
 
 
 @cache
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """The name of an exporter, as JSON; there are few of them."""
     return json.dumps(name)

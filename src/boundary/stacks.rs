@@ -1,4 +1,4 @@
-//! Arithmetic over stacks of many runs, and what tells formats apart, as Python asks for them.
+//! Arithmetic over stacks of many runs, as Python asks for it.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -76,9 +76,4 @@ pub(super) fn merge_stacks(
         Ok::<_, StacksError>((written(&merged), little_endian(&which, u32::to_le_bytes)))
     })??;
     Ok((PyBytes::new(py, &frames), PyBytes::new(py, &ends), PyBytes::new(py, &which)))
-}
-
-#[pyfunction]
-pub(super) fn length_delimited_fields(py: Python<'_>, body: PyBackedBytes) -> PyResult<Option<Vec<u32>>> {
-    work(py, move || crate::fields::length_delimited_fields(&body).map(|fields| fields.into_iter().collect()))
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from otelprof.errors import RequestTooLargeError
@@ -126,24 +128,20 @@ def _runs(reader: StoreReader, selection: Selection, cut: Cut) -> Iterator[Store
         message = "values are at the end of 64 bits, and their sums behind it: ask for less time"
         raise RequestTooLargeError(message)
     pieces = list(zip(rows["piece"].to_pylist(), rows["who"].to_pylist(), strict=True))
-    start = 0
-    while start < len(pieces):
-        end = start
-        while end < len(pieces) and pieces[end] == pieces[start]:
-            end += 1
-        of_run = rows.slice(start, end - start)
-        counts: dict[tuple[str, str], int] = {}
+    for piece, group in groupby(range(len(pieces)), pieces.__getitem__):
+        places = list(group)
+        of_run = rows.slice(places[0], len(places))
+        counts: Counter[tuple[str, str]] = Counter()
         columns = (of_run[name].to_pylist() for name in ("sample_type", "unit", "count"))
         for sample_type, unit, count in zip(*columns, strict=True):
-            counts[sample_type, unit] = counts.get((sample_type, unit), 0) + count
+            counts[sample_type, unit] += count
         yield StoredRun(
-            _name(pieces[start], cut),
+            _name(piece, cut),
             reader.with_periods(of_run),
             counts,
-            seconds[pieces[start]],
+            seconds[piece],
             min(of_run["first"].to_pylist()) / MICROS,
         )
-        start = end
 
 
 def _seconds(reader: StoreReader, selection: Selection, cut: Cut) -> dict[tuple[int, str | None], float]:
